@@ -1,0 +1,50 @@
+"""Builds the compiled layers; everything else about the package is in pyproject.toml."""
+
+import os
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+MODULES = [
+    "wsgroups.codec.frames",
+    "wsgroups.connection.outbox",
+    "wsgroups.connection.stream",
+    "wsgroups.connection.registry",
+    "wsgroups.connection.members",
+    "wsgroups.connection.connection",
+    "wsgroups.connection.http",
+    "wsgroups.drivers.epoll",
+    "wsgroups.surface.websocket",
+]
+
+compile_args = ["-O3", "-fno-strict-aliasing", "-Wno-unused-function"]
+link_args: list[str] = []
+if os.environ.get("WSGROUPS_SANITIZE"):
+    # `make asan`: recover=none makes every report fail the run.
+    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    compile_args = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-strict-aliasing", *sanitize]
+    link_args = sanitize
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                name,
+                [name.replace(".", "/") + ".pyx"],
+                extra_compile_args=compile_args,
+                extra_link_args=link_args,
+            )
+            for name in MODULES
+        ],
+        nthreads=int(os.environ.get("WSGROUPS_BUILD_JOBS", "0")),
+        compiler_directives={
+            "language_level": "3",
+            "binding": False,
+            "boundscheck": False,
+            "wraparound": False,
+            "initializedcheck": False,
+            "cdivision": True,
+            "embedsignature": True,
+        },
+    ),
+)

@@ -1,0 +1,63 @@
+"""wsgroups: an asyncio WebSocket server framework with groups and storable socket ids.
+
+The layers, top to bottom; each imports only what stands below it, and a test holds it to that:
+
+    command      the command line
+    surface      Handle, Request, Response, WebSocket, Group: what applications see
+    server       listeners, start, drain
+    drivers      move bytes between descriptors and connections
+    connection   one object per socket: HTTP phase, WebSocket phase, what is still to send
+    codec        frames, masking, UTF-8: bytes in, events out
+    vocabulary   errors, closing, enums, ids, policy: the standard library only
+"""
+
+from wsgroups.closing import CloseCode, CloseInfo, Side
+from wsgroups.enums import ConnectionFlags, HandlerStatus, SendResult, SocketStatus
+from wsgroups.errors import (
+    AlreadyAnsweredError,
+    DuplicateHandlerError,
+    HandlerSignatureError,
+    HTTPError,
+    OriginRefusedError,
+    SocketGoneError,
+    UnknownGroupError,
+    UpgradeRequiredError,
+    WSGroupsError,
+)
+from wsgroups.policy import GroupPolicy, ServerConfig
+from wsgroups.server.server import Server, serve
+from wsgroups.surface.group import Group
+from wsgroups.surface.handle import Handle
+from wsgroups.surface.request import Request
+from wsgroups.surface.response import Response
+from wsgroups.surface.websocket import SocketSet, WebSocket
+
+__all__ = [
+    "AlreadyAnsweredError",
+    "CloseCode",
+    "CloseInfo",
+    "ConnectionFlags",
+    "DuplicateHandlerError",
+    "Group",
+    "GroupPolicy",
+    "HTTPError",
+    "Handle",
+    "HandlerSignatureError",
+    "HandlerStatus",
+    "OriginRefusedError",
+    "Request",
+    "Response",
+    "SendResult",
+    "Server",
+    "ServerConfig",
+    "Side",
+    "SocketGoneError",
+    "SocketSet",
+    "SocketStatus",
+    "UnknownGroupError",
+    "UpgradeRequiredError",
+    "WSGroupsError",
+    "WebSocket",
+    "serve",
+]
+__version__ = "0.1.0"

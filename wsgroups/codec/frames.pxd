@@ -1,0 +1,98 @@
+"""The frame decoder and encoder (RFC 6455 section 5): a machine over bytes."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+
+cdef enum Opcode:
+    OP_CONTINUATION = 0
+    OP_TEXT = 1
+    OP_BINARY = 2
+    OP_CLOSE = 8
+    OP_PING = 9
+    OP_PONG = 10
+
+
+cdef enum EventKind:
+    # The data and control events have the numbers of their opcodes.
+    EVENT_NONE = 0  # all input is used up
+    EVENT_TEXT = 1
+    EVENT_BINARY = 2
+    EVENT_CLOSE = 8
+    EVENT_PING = 9
+    EVENT_PONG = 10
+    EVENT_FAIL = 16  # the peer broke the protocol; code and detail say how
+
+
+cdef struct FrameLimits:
+    Py_ssize_t max_message_size  # bytes of one whole message
+    uint32_t max_fragments       # frames of one message, empty ones counted
+    bint expect_mask             # True on the server's side (section 5.1)
+
+
+cdef struct FrameInput:
+    uint8_t* next
+    uint8_t* end
+
+
+cdef struct FrameEvent:
+    EventKind kind
+    # The payload. It lies in the input or in `owner` and is valid until the next call.
+    uint8_t* data
+    Py_ssize_t size
+    # A bytes object that is exactly the payload, as a new reference, or NULL.
+    PyObject* owner
+    uint16_t code        # EVENT_CLOSE: 1005 for none; EVENT_FAIL: what to close with
+    const char* detail   # EVENT_FAIL: what was wrong, for the log
+
+
+cdef struct FrameDecoder:
+    PyObject* message        # bytes being filled with an unfinished message, or NULL
+    Py_ssize_t filled        # how many of them are there
+    PyObject* control        # bytes being filled with an unfinished control frame, or NULL
+    Py_ssize_t control_filled
+    Py_ssize_t remaining     # payload bytes of the current frame still to come
+    uint32_t fragments       # frames of the current message so far
+    uint8_t header[14]
+    uint8_t header_size      # bytes of it that are there
+    uint8_t phase
+    uint8_t opcode           # of the current frame
+    uint8_t message_opcode   # of the message in progress, or 0
+    uint8_t final
+    uint8_t mask[4]
+    uint8_t mask_offset      # position in the payload, modulo 4
+    uint8_t utf8             # Utf8State of the text so far
+
+
+cdef void decoder_init(FrameDecoder* self) noexcept
+cdef void decoder_clear(FrameDecoder* self) noexcept
+
+# Decode the next event. Payload in the input is unmasked where it lies. Errors are events.
+cdef void decoder_next(
+    FrameDecoder* self, FrameInput* source, const FrameLimits* limits, FrameEvent* event
+) noexcept
+
+# Where the next bytes of a large message may be received straight to, or NULL. After n bytes
+# were received there, decoder_landed must be called, which sets `event` as decoder_next does.
+cdef uint8_t* decoder_target(FrameDecoder* self, Py_ssize_t* size) noexcept
+cdef void decoder_landed(
+    FrameDecoder* self, Py_ssize_t size, FrameEvent* event
+) noexcept
+
+# Write the header of an unmasked frame, at most 10 bytes; returns its length. `first` is the
+# first byte: FIN, RSV and opcode.
+cdef inline int encode_header(uint8_t* target, uint8_t first, uint64_t size) noexcept nogil:
+    cdef int i
+    target[0] = first
+    if size < 126:
+        target[1] = <uint8_t> size
+        return 2
+    if size < 65536:
+        target[1] = 126
+        target[2] = <uint8_t> (size >> 8)
+        target[3] = <uint8_t> (size & 0xFF)
+        return 4
+    target[1] = 127
+    for i in range(8):
+        target[2 + i] = <uint8_t> ((size >> (56 - 8 * i)) & 0xFF)
+    return 10

@@ -1,0 +1,81 @@
+"""`python -m wsgroups app:handle`: the options of ServerConfig, and a few of its own."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import typing
+from collections.abc import Callable
+from dataclasses import Field, fields
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.logging import RichHandler
+
+from wsgroups.command.importer import load
+from wsgroups.command.reload import run_with_reload
+from wsgroups.errors import TargetError
+from wsgroups.policy import ServerConfig
+from wsgroups.server.running import run
+from wsgroups.server.server import Server
+
+_LEVELS = ["debug", "info", "warning", "error", "critical"]
+
+
+def _config_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag for each field of ServerConfig: the dataclass is the definition."""
+    types = typing.get_type_hints(ServerConfig)
+    for field in reversed(fields(ServerConfig)):
+        command = _option(field, types[field.name])(command)
+    return command
+
+
+def _option(field: Field[Any], kind: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    accepted = str if kind == str | None else kind
+    return click.option(
+        "--" + field.name.replace("_", "-"),
+        type=accepted,
+        default=field.default,
+        help=field.metadata["help"] + ".",
+        show_default=field.default is not None,
+    )
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("target", metavar="MODULE[:HANDLE]")
+@_config_options
+@click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
+@click.option("--reload", is_flag=True, help="Start anew whenever a Python file here changes.")
+@click.version_option(package_name="wsgroups")
+def main(target: str, log_level: str, reload: bool, **config: Any) -> None:
+    """Serve the application TARGET: a module, and the Handle in it.
+
+    Example: python -m wsgroups app:handle --port 8080
+    """
+    _log_to_terminal(log_level)
+    console = Console(stderr=True, highlight=False)
+    try:
+        if reload:
+            run_with_reload(sys.argv)
+            return
+        run(load(target), on_start=lambda server: _announce(console, server), **config)
+    except (TargetError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(error.strerror or str(error)) from None
+
+
+def _announce(console: Console, server: Server) -> None:
+    console.print(f"wsgroups is listening on [bold]{server.url}[/bold] (Ctrl-C stops it)")
+
+
+def _log_to_terminal(level: str) -> None:
+    console = Console(stderr=True)
+    handler: logging.Handler = RichHandler(console=console, show_path=False, rich_tracebacks=True)
+    formatter = logging.Formatter("%(message)s")
+    if not console.is_terminal:
+        handler = logging.StreamHandler()
+        formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level.upper(), handlers=[handler])

@@ -1,0 +1,124 @@
+"""One socket: its HTTP phase, then its WebSocket phase (RFC 6455 sections 4 to 7)."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+
+from wsgroups.codec.frames cimport FrameDecoder, FrameEvent, FrameInput, FrameLimits
+from wsgroups.connection.members cimport Members
+from wsgroups.connection.outbox cimport Block
+from wsgroups.connection.stream cimport Stream
+
+
+cdef enum Result:
+    # The values of SendResult.
+    RESULT_OK = 0
+    RESULT_BUFFERED = 1
+    RESULT_DROPPED = 2
+    RESULT_GONE = 3
+
+
+cdef enum State:
+    # HTTP -> OPEN -> CLOSING -> CLOSED. CLOSING: our Close frame is sent and the peer's is awaited.
+    # CLOSED is final and is entered once, in `Connection.end`.
+    STATE_HTTP = 0
+    STATE_OPEN = 1
+    STATE_CLOSING = 2
+    STATE_CLOSED = 3
+
+
+cdef class Handler:
+    cdef readonly object function   # takes (message, socket) or (socket,)
+    cdef readonly bint is_async
+    cdef readonly bint takes_message
+    cdef readonly object decode     # bytes to message, for JSON; None: as it came
+
+
+cdef class GroupCore:
+    cdef readonly str name
+    cdef public Handler text, binary, connect, error, disconnect
+    cdef readonly Members members
+    cdef FrameLimits limits
+    cdef Py_ssize_t write_high_water, write_limit
+    cdef bint drop_newest
+    cdef uint32_t ping_ticks, pong_ticks, close_ticks
+    cdef public object owner        # the surface's Group
+    cdef public object runner       # makes the runner of a socket with `async def` handlers
+
+
+cdef class Phase:
+    """What a connection does before it is a WebSocket."""
+
+    cdef int received(self, Connection connection, char* data, Py_ssize_t size) except -1
+    cdef int ended(self, Connection connection) except -1
+    cdef int timed_out(self, Connection connection) except -1
+    cdef int resumed(self) except -1
+    cdef int shut(self) except -1
+    cdef int closed(self, Connection connection) except -1
+
+
+cdef class Connection(Stream):
+    cdef Phase phase                # None after the upgrade
+    cdef public object server       # whose listener it came from
+    cdef readonly int64_t id
+    cdef readonly GroupCore group
+    cdef readonly object socket     # what handlers get; the surface's
+    cdef object ending_as           # CloseInfo: how it ended, or is about to end
+    cdef public object request, data, session, subprotocol
+    cdef readonly object runner     # the queue of events behind a suspended handler, or None
+    cdef list sets                  # rooms and other sets, all of them `Members`
+    cdef dict pings                 # payload -> callback(seconds or None)
+    cdef list waiters               # called when everything is sent or the socket is gone
+    cdef bytes pong                 # the latest ping to answer once the peer reads again
+    cdef bytes held                 # input of a turn that was over, from `held_from` on
+    cdef Py_ssize_t held_from
+    cdef uint32_t mark              # the walk that is to leave this socket out
+    cdef uint32_t pinged            # tick of the keepalive ping that is out, or 0
+    cdef uint8_t state              # State
+    cdef uint8_t address[28]        # the peer's sockaddr_in or sockaddr_in6
+    cdef uint8_t started            # the connect handler has been called
+    cdef uint8_t parted             # the disconnect handler has been called
+    cdef FrameDecoder decoder
+
+    # For the surface.
+    cdef int upgrade(self, GroupCore group, int64_t id, object socket) except -1
+    cdef int start(self) except -1
+    cdef int send(self, uint8_t opcode, const char* data, Py_ssize_t size, PyObject* owner) except -1
+    cdef int send_shared(self, Block* block) except -1
+    cdef int disconnect(self, uint16_t code, const char* reason, Py_ssize_t size) except -1
+    cdef int drop(self) except -1
+    cdef int join(self, Members members) except -1
+    cdef int leave(self, Members members) except -1
+
+    # Input.
+    cdef int decode(self, FrameInput* source) except -1
+    cdef int hold(self, FrameInput* source) except -1
+    cdef bint congested(self) except -1
+    cdef int handle(self, FrameEvent* event) except -1
+    cdef int on_message(self, FrameEvent* event) except -1
+    cdef int on_ping(self, FrameEvent* event) except -1
+    cdef int on_pong(self, FrameEvent* event) except -1
+    cdef int on_close(self, FrameEvent* event) except -1
+    cdef object message_of(self, FrameEvent* event, Handler handler)
+
+    # Output.
+    cdef int queue(self, uint8_t opcode, const char* data, Py_ssize_t size, PyObject* owner) except -1
+    cdef int overflow(self) except -1
+    cdef int after_write(self) except -1
+    cdef int control(self, uint8_t opcode, const char* data, Py_ssize_t size) except -1
+
+    # Handlers.
+    cdef int deliver(self, Handler handler, object message) except -1
+    cdef int call(self, Handler handler, object message) except -1
+    cdef int enqueue(self, Handler handler, object message) except -1
+    cdef int report(self, object error) except -1
+
+    # Time.
+    cdef int arm_keepalive(self) except -1
+    cdef int keep_alive(self) except -1
+    cdef bint runs_full(self) except -1
+
+    # Ending.
+    cdef int fail(self, uint16_t code, object why) except -1
+    cdef int end(self, uint16_t code, object reason, bint clean, object side) except -1
+    cdef int leave_sets(self) except -1
+    cdef int release_waiters(self) except -1

@@ -1,0 +1,761 @@
+"""One socket: its HTTP phase, then its WebSocket phase (RFC 6455 sections 4 to 7).
+
+Everything here runs in the loop's thread. Nothing that a peer sends and nothing that a handler
+raises comes out of it.
+"""
+
+import logging
+import socket
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from wsgroups.codec.frames cimport (
+    EVENT_BINARY,
+    EVENT_CLOSE,
+    EVENT_FAIL,
+    EVENT_NONE,
+    EVENT_PING,
+    EVENT_PONG,
+    EVENT_TEXT,
+    OP_CLOSE,
+    OP_PING,
+    OP_PONG,
+    FrameEvent,
+    FrameInput,
+    decoder_clear,
+    decoder_init,
+    decoder_landed,
+    decoder_next,
+    decoder_target,
+    encode_header,
+)
+from wsgroups.connection.members cimport Members
+from wsgroups.connection.outbox cimport (
+    Block,
+    block_frame,
+    block_release,
+    block_size,
+    outbox_drop_unsent,
+)
+from wsgroups.connection.registry cimport registry_add, registry_remove
+from wsgroups.connection.stream cimport (
+    STREAM_OPEN,
+    TICKS_PER_SECOND,
+    Driver,
+    Stream,
+)
+
+from wsgroups.closing import CloseInfo, Side
+
+cdef extern from "<sys/socket.h>":
+    int AF_INET, AF_INET6
+
+cdef extern from "Python.h":
+    bint PyCoro_CheckExact(object value)
+
+logger = logging.getLogger("wsgroups")
+
+cdef object LOCAL = Side.LOCAL
+cdef object REMOTE = Side.REMOTE
+
+cdef enum:
+    FIN = 0x80
+    EVENTS_A_TURN = 64           # then the other sockets have their turn
+    REFERENCE_FROM = 8192        # payloads from here on are sent without a copy
+    LINGER_KIB = 65535
+
+cdef uint64_t SCATTER = 0x9E3779B97F4A7C15
+
+
+cdef class Handler:
+    """A registered function and how to call it.
+
+    Args:
+        function: takes (message, socket), or (socket,) without `takes_message`.
+        is_async: it is an `async def`.
+        takes_message: False for connect and disconnect handlers.
+        decode: makes the message from the payload bytes; None gives str or bytes as it came.
+    """
+
+    def __init__(self, function, *, bint is_async=False, bint takes_message=True, decode=None):
+        self.function = function
+        self.is_async = is_async
+        self.takes_message = takes_message
+        self.decode = decode
+
+
+cdef class GroupCore:
+    """What the connections of one group share: its handlers, limits and members."""
+
+    def __init__(self, str name not None):
+        self.name = name
+        self.members = Members()
+        self.limits.expect_mask = True
+
+    def configure(
+        self,
+        *,
+        Py_ssize_t max_message_size,
+        uint32_t max_fragments,
+        Py_ssize_t write_high_water,
+        Py_ssize_t write_limit,
+        bint drop_newest,
+        object ping_interval,
+        object ping_timeout,
+        object close_timeout,
+    ):
+        """Set the limits; live sockets follow at once. Sizes in bytes, times in seconds or None."""
+        self.limits.max_message_size = max_message_size
+        self.limits.max_fragments = max_fragments
+        self.write_high_water = write_high_water
+        self.write_limit = write_limit
+        self.drop_newest = drop_newest
+        self.ping_ticks = ticks_of(ping_interval)
+        self.pong_ticks = ticks_of(ping_timeout)
+        self.close_ticks = ticks_of(close_timeout)
+
+
+cdef uint32_t ticks_of(seconds) except? 0:
+    """Timer ticks for a time in seconds, at least one; 0 for None."""
+    if seconds is None:
+        return 0
+    return max(1, round(seconds * TICKS_PER_SECOND))
+
+
+cdef class Phase:
+    """What a connection does before it is a WebSocket."""
+
+    cdef int received(self, Connection connection, char* data, Py_ssize_t size) except -1:
+        return 0
+
+    cdef int ended(self, Connection connection) except -1:
+        return connection.abort(0)
+
+    cdef int timed_out(self, Connection connection) except -1:
+        return connection.abort(0)
+
+    cdef int resumed(self) except -1:
+        return 0
+
+    cdef int shut(self) except -1:
+        return 0
+
+    cdef int closed(self, Connection connection) except -1:
+        return 0
+
+
+cdef class Connection(Stream):
+    """A socket's whole life. Made by a driver for each accepted descriptor."""
+
+    def __cinit__(self):
+        decoder_init(&self.decoder)
+
+    def __dealloc__(self):
+        decoder_clear(&self.decoder)
+
+    # --- for the surface --------------------------------------------------------------------
+
+    cdef int upgrade(self, GroupCore group, int64_t id, object socket) except -1:
+        """The 101 is written: from here on the bytes are frames."""
+        self.group = group
+        self.id = id
+        self.socket = socket
+        self.state = STATE_OPEN
+        self.phase = None
+        registry_add(id, <PyObject*> self)
+        self.join(group.members)
+        self.arm_keepalive()
+        return 0
+
+    cdef int start(self) except -1:
+        """Call the connect handler, once, before anything is decoded."""
+        if self.started:
+            return 0
+        self.started = True
+        if self.group.connect is not None and self.state == STATE_OPEN:
+            self.deliver(self.group.connect, None)
+        return 0
+
+    @property
+    def peer(self):
+        """The client's address as `format_address` takes it."""
+        return PyBytes_FromStringAndSize(<char*> self.address, sizeof(self.address))
+
+    @property
+    def peers(self):
+        """How many connections its driver serves, this one included."""
+        return self.driver.count
+
+    @property
+    def is_open(self):
+        """True while messages can be sent."""
+        return self.state == STATE_OPEN
+
+    @property
+    def close_info(self):
+        """How the socket ended, or None while it lives."""
+        return self.ending_as if self.state == STATE_CLOSED else None
+
+    @property
+    def buffered_amount(self):
+        """Bytes written but not yet with the kernel."""
+        return self.unsent()
+
+    cdef int join(self, Members members) except -1:
+        """Become a member of a set until it is left or the socket closes."""
+        if members.add(<PyObject*> self):
+            if self.sets is None and members is not self.group.members:
+                self.sets = []
+            if members is not self.group.members:
+                self.sets.append(members)
+        return 0
+
+    cdef int leave(self, Members members) except -1:
+        if members.discard(<PyObject*> self) and self.sets is not None:
+            self.sets.remove(members)
+        return 0
+
+    cdef int leave_sets(self) except -1:
+        """Leave the group and every other set: nothing can be sent any more."""
+        cdef Members members
+        self.group.members.discard(<PyObject*> self)
+        if self.sets is not None:
+            for members in self.sets:
+                members.discard(<PyObject*> self)
+            self.sets = None
+        return 0
+
+    def run_in_loop(self, function):
+        """Call `function()` in the loop's thread: at once when this is it. From any thread."""
+        self.driver.call(function)
+
+    def when_drained(self, callback):
+        """Call `callback()` once everything is sent or the socket is gone."""
+        if self.state == STATE_CLOSED or self.unsent() == 0:
+            callback()
+            return
+        if self.waiters is None:
+            self.waiters = []
+        self.waiters.append(callback)
+
+    def ping(self, bytes payload not None, callback):
+        """Send a ping; `callback(True)` when it is answered, `callback(False)` if never."""
+        if self.state != STATE_OPEN:
+            callback(False)
+            return
+        if self.pings is None:
+            self.pings = {}
+        self.pings[payload] = callback
+        self.control(OP_PING, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+
+    cdef int release_waiters(self) except -1:
+        if self.waiters is not None:
+            waiters, self.waiters = self.waiters, None
+            for callback in waiters:
+                callback()
+        return 0
+
+    # --- input ------------------------------------------------------------------------------
+
+    cdef int received(self, char* data, Py_ssize_t size) except -1:
+        cdef FrameInput source
+        self.last_seen = self.driver.tick
+        if self.phase is not None:
+            return self.phase.received(self, data, size)
+        if not self.started:
+            self.start()
+        source.next = <uint8_t*> data
+        source.end = source.next + size
+        return self.decode(&source)
+
+    cdef char* target(self, Py_ssize_t* size) noexcept:
+        if self.phase is not None:
+            return NULL
+        return <char*> decoder_target(&self.decoder, size)
+
+    cdef int landed(self, Py_ssize_t size) except -1:
+        cdef FrameEvent event
+        self.last_seen = self.driver.tick
+        decoder_landed(&self.decoder, size, &event)
+        if event.kind != EVENT_NONE:
+            self.handle(&event)
+            if self.state < STATE_CLOSED and self.congested():
+                self.pause()
+        return 0
+
+    cdef int decode(self, FrameInput* source) except -1:
+        """Handle the frames of `source`, up to a turn's worth, and hold the rest."""
+        cdef FrameEvent event
+        cdef int left = EVENTS_A_TURN
+        while True:
+            decoder_next(&self.decoder, source, &self.group.limits, &event)
+            if event.kind == EVENT_NONE:
+                break
+            left -= 1
+            if event.kind == EVENT_CLOSE and source.next != source.end:
+                self.linger = LINGER_KIB  # the peer goes on after its own last word
+            self.handle(&event)
+            if self.state == STATE_CLOSED or source.next == source.end:
+                break
+            if left == 0 or self.congested():
+                return self.hold(source)
+        self.held = None
+        self.holding = False
+        if self.state < STATE_CLOSED and self.congested():
+            self.pause()
+        return 0
+
+    cdef int hold(self, FrameInput* source) except -1:
+        """Keep the rest of the input; it goes on in the next turn, or when there is room."""
+        if self.held is None:
+            self.held = PyBytes_FromStringAndSize(<char*> source.next, source.end - source.next)
+            self.held_from = 0
+        else:
+            self.held_from = source.next - <uint8_t*> PyBytes_AS_STRING(self.held)
+        self.holding = True
+        if self.congested():
+            return self.pause()
+        return self.driver.requeue(self)
+
+    cdef int resume(self) except -1:
+        cdef FrameInput source
+        # The input may outlive `self.held`, which a close lets go of.
+        cdef bytes held = self.held
+        if self.phase is not None:
+            return self.phase.resumed()
+        self.start()
+        if held is None or self.ending != STREAM_OPEN:
+            return 0
+        source.next = <uint8_t*> PyBytes_AS_STRING(held) + self.held_from
+        source.end = <uint8_t*> PyBytes_AS_STRING(held) + PyBytes_GET_SIZE(held)
+        return self.decode(&source)
+
+    cdef bint congested(self) except -1:
+        """True while no more input should be taken: answers pile up, or events do."""
+        if self.outbox.size > self.group.write_high_water:
+            if not self.blocked:
+                self.driver.flush(self)
+            if self.outbox.size > self.group.write_high_water:
+                return True
+        return self.runner is not None and self.runner.is_full
+
+    def go_on(self):
+        """Take input again after a congestion."""
+        if self.ending != STREAM_OPEN or self.congested():
+            return
+        self.unpause()
+        if self.held is not None:
+            self.driver.requeue(self)
+
+    cdef int handle(self, FrameEvent* event) except -1:
+        try:
+            if event.kind == EVENT_TEXT or event.kind == EVENT_BINARY:
+                self.on_message(event)
+            elif event.kind == EVENT_PING:
+                self.on_ping(event)
+            elif event.kind == EVENT_PONG:
+                self.on_pong(event)
+            elif event.kind == EVENT_CLOSE:
+                self.on_close(event)
+            elif event.kind == EVENT_FAIL:
+                self.fail(event.code, event.detail.decode())
+        finally:
+            Py_XDECREF(event.owner)
+        return 0
+
+    cdef int on_message(self, FrameEvent* event) except -1:
+        cdef Handler handler, other
+        if event.kind == EVENT_TEXT:
+            handler, other = self.group.text, self.group.binary
+        else:
+            handler, other = self.group.binary, self.group.text
+        if self.state != STATE_OPEN:
+            return 0
+        if handler is None:
+            if other is not None:
+                kind = "text" if event.kind == EVENT_TEXT else "binary"
+                self.fail(1003, f"group has no handler for {kind} messages")
+            return 0
+        try:
+            message = self.message_of(event, handler)
+        except Exception as error:
+            self.fail(1007, f"message could not be decoded: {error}")
+            return 0
+        return self.deliver(handler, message)
+
+    cdef object message_of(self, FrameEvent* event, Handler handler):
+        """The str, bytes or decoded value of a message."""
+        if handler.decode is not None:
+            return handler.decode(PyBytes_FromStringAndSize(<char*> event.data, event.size))
+        if event.kind == EVENT_TEXT:
+            return PyUnicode_DecodeUTF8(<char*> event.data, event.size, NULL)
+        if event.owner != NULL:
+            return <bytes> event.owner
+        return PyBytes_FromStringAndSize(<char*> event.data, event.size)
+
+    cdef int on_ping(self, FrameEvent* event) except -1:
+        """Answer with the same payload; to a peer that does not read, only the latest (5.5.3)."""
+        if self.state != STATE_OPEN:
+            return 0
+        if self.blocked:
+            self.pong = PyBytes_FromStringAndSize(<char*> event.data, event.size)
+            return 0
+        return self.control(OP_PONG, <char*> event.data, event.size)
+
+    cdef int on_pong(self, FrameEvent* event) except -1:
+        """A pong answers its ping and all before it (section 5.5.3)."""
+        cdef bytes payload
+        if not self.pings:
+            return 0
+        payload = PyBytes_FromStringAndSize(<char*> event.data, event.size)
+        if payload not in self.pings:
+            return 0
+        for sent in list(self.pings):
+            self.pings.pop(sent)(True)
+            if sent == payload:
+                break
+        return 0
+
+    cdef int on_close(self, FrameEvent* event) except -1:
+        """The peer's Close: answer it unless it is itself the answer (section 5.5.1)."""
+        cdef char body[2]
+        cdef uint32_t ticks = self.group.close_ticks
+        reason = PyUnicode_DecodeUTF8(<char*> event.data, event.size, NULL)
+        if self.state == STATE_CLOSING:
+            self.end(self.ending_as.code, self.ending_as.reason, True, LOCAL)
+        elif event.code == 1005:
+            self.control(OP_CLOSE, NULL, 0)
+            self.end(event.code, "", True, REMOTE)
+        else:
+            body[0] = <char> (event.code >> 8)
+            body[1] = <char> (event.code & 0xFF)
+            self.control(OP_CLOSE, body, 2)
+            self.end(event.code, reason, True, REMOTE)
+        return self.finish(self.linger, ticks)
+
+    # --- output -----------------------------------------------------------------------------
+
+    cdef int send(
+        self, uint8_t opcode, const char* data, Py_ssize_t size, PyObject* owner
+    ) except -1:
+        """Send one message; returns a Result.
+
+        `owner` keeps `data` alive and unchanged, or is NULL: then the data is copied.
+        """
+        cdef Py_ssize_t unsent
+        if self.state != STATE_OPEN:
+            return RESULT_GONE
+        unsent = self.unsent()
+        if unsent and unsent + size > self.group.write_limit:
+            return self.overflow()
+        self.queue(opcode, data, size, owner)
+        return self.after_write()
+
+    cdef int send_shared(self, Block* block) except -1:
+        """Send a frame that others get too; returns a Result."""
+        cdef Py_ssize_t unsent
+        if self.state != STATE_OPEN:
+            return RESULT_GONE
+        unsent = self.unsent()
+        if unsent and unsent + block_size(block) > self.group.write_limit:
+            return self.overflow()
+        self.write_block(block)
+        return self.after_write()
+
+    cdef int queue(
+        self, uint8_t opcode, const char* data, Py_ssize_t size, PyObject* owner
+    ) except -1:
+        cdef uint8_t header[10]
+        cdef int header_size
+        cdef Block* block
+        if owner != NULL and size >= REFERENCE_FROM:
+            block = block_frame(FIN | opcode, data, size, owner)
+            if block == NULL:
+                raise MemoryError
+            try:
+                return self.write_block(block)
+            finally:
+                block_release(block)
+        header_size = encode_header(header, FIN | opcode, size)
+        return self.write(<char*> header, header_size, data, size)
+
+    cdef int after_write(self) except -1:
+        """Say whether what is unsent is above the high-water mark, having tried to send it."""
+        if self.unsent() > self.group.write_high_water:
+            if not self.blocked:
+                self.driver.flush(self)
+            if self.state != STATE_OPEN:
+                return RESULT_GONE
+            if self.unsent() > self.group.write_high_water:
+                return RESULT_BUFFERED
+        return RESULT_OK
+
+    cdef int overflow(self) except -1:
+        """The peer reads too slowly: the message is dropped and, by policy, the peer as well."""
+        if not self.blocked:
+            self.driver.flush(self)
+            if self.unsent() == 0:
+                return RESULT_BUFFERED
+        if not self.group.drop_newest:
+            outbox_drop_unsent(&self.outbox)
+            self.fail(1013, "the peer reads too slowly: write_limit reached")
+        return RESULT_DROPPED
+
+    cdef int control(self, uint8_t opcode, const char* data, Py_ssize_t size) except -1:
+        """Send a control frame; `size` is at most 125."""
+        return self.queue(opcode, data, size, NULL)
+
+    cdef int drained(self) except -1:
+        if self.phase is not None:
+            return 0
+        if self.pong is not None:
+            payload, self.pong = self.pong, None
+            self.control(OP_PONG, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+        self.release_waiters()
+        if self.paused:
+            self.go_on()
+        return 0
+
+    # --- handlers ---------------------------------------------------------------------------
+
+    cdef int deliver(self, Handler handler, object message) except -1:
+        """Call a handler, or queue the call behind one that is suspended."""
+        if self.runner is not None or handler.is_async:
+            return self.enqueue(handler, message)
+        return self.call(handler, message)
+
+    cdef int call(self, Handler handler, object message) except -1:
+        self.driver.enter(self.socket)
+        try:
+            if handler.takes_message:
+                result = handler.function(message, self.socket)
+            else:
+                result = handler.function(self.socket)
+        except BaseException as error:
+            self.report(error)
+            return 0
+        if result is not None and PyCoro_CheckExact(result):
+            # A plain function that returned what an `async def` inside it gave.
+            self.enqueue(Handler(lambda *_: result, is_async=True), None)
+        return 0
+
+    cdef int enqueue(self, Handler handler, object message) except -1:
+        self.driver.enter(self.socket)
+        if self.runner is None:
+            self.runner = self.group.runner(self)
+        if handler.takes_message:
+            self.runner.put(handler.function, (message, self.socket))
+        else:
+            self.runner.put(handler.function, (self.socket,))
+        return 0
+
+    def runner_done(self):
+        """The runner has nothing left to do."""
+        self.runner = None
+        if self.parted:
+            self.socket = None
+        else:
+            self.go_on()
+
+    cdef int report(self, object error) except -1:
+        """A handler raised: log it, tell the error handler, close with 1011 and no internals."""
+        cdef Handler handler = self.group.error
+        self.driver.raised(error)
+        logger.error(
+            "handler of group %r failed on socket %d", self.group.name, self.id, exc_info=error
+        )
+        if handler is not None and not handler.is_async:
+            try:
+                handler.function(error, self.socket)
+            except BaseException as second:
+                self.driver.raised(second)
+                logger.error("error handler of group %r failed", self.group.name, exc_info=second)
+        elif handler is not None:
+            self.enqueue(handler, error)
+        if self.state == STATE_OPEN:
+            self.fail(1011, None)
+        return 0
+
+    def handler_failed(self, error):
+        """The runner caught what an asynchronous handler raised."""
+        self.report(error)
+
+    cdef int deferred(self) except -1:
+        cdef Handler handler
+        if self.phase is not None or self.group is None:
+            return 0
+        self.start()
+        if self.state != STATE_CLOSED or self.parted:
+            return 0
+        self.parted = True
+        handler = self.group.disconnect
+        if handler is not None:
+            self.deliver(handler, None)
+        if self.runner is None:
+            self.socket = None  # the two refer to each other
+        else:
+            self.runner.wind_up(0 if handler is None else 1)
+        return 0
+
+    # --- ending -----------------------------------------------------------------------------
+
+    cdef int disconnect(self, uint16_t code, const char* reason, Py_ssize_t size) except -1:
+        """Begin the close handshake (section 7.1.2). `size` is at most 123."""
+        cdef char body[125]
+        if self.state != STATE_OPEN:
+            return 0
+        body[0] = <char> (code >> 8)
+        body[1] = <char> (code & 0xFF)
+        memcpy(body + 2, reason, size)
+        self.control(OP_CLOSE, body, size + 2)
+        self.state = STATE_CLOSING
+        self.ending_as = CloseInfo(
+            code, PyUnicode_DecodeUTF8(reason, size, NULL), False, LOCAL
+        )
+        self.leave_sets()
+        self.driver.arm(self, self.group.close_ticks)
+        if self.paused and (self.runner is None or not self.runner.is_full):
+            self.unpause()  # the peer's Close must be heard
+            if self.held is not None:
+                self.driver.requeue(self)
+        return 0
+
+    cdef int drop(self) except -1:
+        """End at once, without a Close frame."""
+        if self.ending_as is None:
+            self.ending_as = CloseInfo(1006, "", False, LOCAL)
+        return self.abort(0)
+
+    def drop_now(self):
+        """End at once, without a Close frame."""
+        self.drop()
+
+    def shut(self, bytes payload not None):
+        """The server stops: begin the close handshake, or end the HTTP phase.
+
+        `payload` is the body of the Close frame.
+        """
+        if self.phase is not None:
+            self.phase.shut()
+        else:
+            self.disconnect(
+                payload[0] << 8 | payload[1],
+                PyBytes_AS_STRING(payload) + 2,
+                PyBytes_GET_SIZE(payload) - 2,
+            )
+
+    cdef int fail(self, uint16_t code, object why) except -1:
+        """Fail the connection (section 7.1.7): a Close frame if possible, then FIN.
+
+        `why` goes to the log, never to the peer.
+        """
+        cdef char body[2]
+        cdef uint32_t ticks = self.group.close_ticks
+        if self.state == STATE_CLOSED:
+            return 0
+        if why is not None:
+            logger.info(
+                "socket %d of group %r closes with %d: %s", self.id, self.group.name, code, why
+            )
+        if self.state == STATE_OPEN:
+            body[0] = <char> (code >> 8)
+            body[1] = <char> (code & 0xFF)
+            self.control(OP_CLOSE, body, 2)
+        self.end(code, "", False, LOCAL)
+        return self.finish(LINGER_KIB, ticks)
+
+    cdef int end(self, uint16_t code, object reason, bint clean, object side) except -1:
+        """The one way into STATE_CLOSED; the disconnect handler follows once, after the event."""
+        if self.state == STATE_CLOSED or self.state == STATE_HTTP:
+            return 0
+        self.state = STATE_CLOSED
+        self.ending_as = CloseInfo(code, reason, clean, side)
+        self.leave_sets()
+        registry_remove(self.id)
+        decoder_clear(&self.decoder)
+        self.held = None
+        self.holding = False
+        self.release_waiters()
+        if self.pings is not None:
+            pings, self.pings = self.pings, None
+            for callback in pings.values():
+                callback(False)
+        return self.driver.defer(self)
+
+    cdef int ended(self) except -1:
+        if self.phase is not None:
+            return self.phase.ended(self)
+        return self.abort(0)
+
+    cdef int closed(self, int error) except -1:
+        if self.phase is not None:
+            self.phase.closed(self)
+            self.phase = None
+            return 0
+        if self.ending_as is not None:
+            return self.end(self.ending_as.code, self.ending_as.reason, False, LOCAL)
+        return self.end(1006, "", False, REMOTE)
+
+    # --- time -------------------------------------------------------------------------------
+
+    cdef int timed_out(self) except -1:
+        if self.ending != STREAM_OPEN:
+            return self.abort(0)
+        if self.phase is not None:
+            return self.phase.timed_out(self)
+        if self.state == STATE_CLOSING:
+            return self.abort(0)
+        return self.keep_alive()
+
+    cdef int arm_keepalive(self) except -1:
+        """Look after the peer one ping interval from now, give or take a tenth."""
+        cdef uint32_t interval = self.group.ping_ticks
+        # Sockets that came together would otherwise be pinged together for ever.
+        cdef uint32_t spread = interval // 5
+        if spread:
+            interval -= spread // 2
+            interval += <uint32_t> ((<uint64_t> self.id * SCATTER) >> 32) % (spread + 1)
+        self.driver.arm(self, interval)
+        return 0
+
+    cdef int keep_alive(self) except -1:
+        """Ping a silent peer; give up one that does not answer. Any byte counts as life."""
+        cdef uint32_t silent = self.driver.tick - self.last_seen
+        if self.group.ping_ticks == 0:
+            self.pinged = 0
+            return 0
+        if self.pinged:
+            # While we do not read ourselves, the peer's silence says nothing.
+            if silent > self.driver.tick - self.pinged and not self.runs_full():
+                return self.fail(1011, "keepalive: no sign of life after a ping")
+            self.pinged = 0
+        if silent * 10 < self.group.ping_ticks * 8:
+            self.driver.arm(self, self.group.ping_ticks - silent)
+        elif self.group.pong_ticks:
+            self.pinged = self.driver.tick
+            self.control(OP_PING, NULL, 0)
+            self.driver.arm(self, self.group.pong_ticks)
+        else:
+            self.control(OP_PING, NULL, 0)
+            self.arm_keepalive()
+        return 0
+
+    cdef bint runs_full(self) except -1:
+        return self.runner is not None and self.runner.is_full
+
+
+def format_address(const uint8_t* address):
+    """Return `(address, port)` from `Connection.peer`; None for a Unix socket."""
+    cdef uint16_t family
+    memcpy(&family, address, 2)
+    port = address[2] << 8 | address[3]
+    if family == AF_INET:
+        return socket.inet_ntop(socket.AF_INET, address[4:8]), port
+    if family == AF_INET6:
+        return socket.inet_ntop(socket.AF_INET6, address[8:24]), port
+    return None

@@ -1,0 +1,36 @@
+"""The HTTP phase of a connection."""
+
+from libc.stdint cimport uint8_t
+
+from wsgroups.connection.connection cimport Connection, Phase
+
+
+cdef class HttpLimits:
+    cdef Py_ssize_t max_header_line, max_head_size, max_body_size
+    cdef int max_headers
+    cdef object handshake_timeout, keep_alive_timeout
+
+
+cdef class HttpPhase(Phase):
+    cdef readonly Connection connection
+    cdef readonly object endpoint
+    cdef HttpLimits limits
+    cdef bytearray buffer           # the head so far, or what came behind the request
+    cdef Py_ssize_t scanned         # bytes of the head that were looked at
+    cdef Py_ssize_t line            # where the line being looked at begins
+    cdef int lines                  # complete lines so far
+    cdef int blank                  # empty lines before the request line
+    cdef uint8_t state
+    cdef bint reused                # a request was answered on this connection before
+    cdef bint ended_early           # the peer has sent FIN
+    cdef object head
+    cdef Py_ssize_t body_left
+
+    cdef int arm(self, object seconds) except -1
+    cdef int read_on(self) except -1
+    cdef int take_head(self) except -1
+    cdef Py_ssize_t scan(self, const uint8_t* data, Py_ssize_t size) except -2
+    cdef int begin(self, bytes raw) except -1
+    cdef int take_body(self) except -1
+    cdef int take_chunks(self) except -1
+    cdef int handle(self) except -1

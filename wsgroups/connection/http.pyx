@@ -1,0 +1,313 @@
+"""The HTTP phase of a connection: heads and bodies in, one response each out (RFC 9112).
+
+Bytes are counted and looked at here as they arrive, so that a limit strikes before anything is
+stored; what the head means is `head.py`'s.
+"""
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t
+
+from wsgroups.connection.connection cimport Connection, GroupCore, Phase
+from wsgroups.connection.stream cimport STREAM_OPEN, TICKS_PER_SECOND
+
+import logging
+
+from wsgroups.connection.head import RequestHead
+from wsgroups.connection.wire import PHRASES, encode_response
+from wsgroups.errors import AlreadyAnsweredError, HTTPError
+
+logger = logging.getLogger("wsgroups")
+
+cdef enum PhaseState:
+    READING_HEAD = 0
+    READING_BODY = 1
+    HANDLING = 2           # the application has the request
+    DONE = 3               # the last response is on its way, or the connection is a WebSocket
+
+cdef enum:
+    MAX_AHEAD = 65536      # what a client may send behind a request that is being handled
+    MAX_BLANK = 2          # empty lines before a request (RFC 9112 section 2.2)
+    LINGER_KIB = 64        # what a refused client may still send, for a second at most
+    TLS_HANDSHAKE = 0x16
+
+
+cdef class HttpLimits:
+    """What one request may be. Sizes in bytes, times in seconds or None."""
+
+    def __init__(
+        self,
+        *,
+        Py_ssize_t max_header_line,
+        Py_ssize_t max_head_size,
+        Py_ssize_t max_body_size,
+        int max_headers,
+        handshake_timeout,
+        keep_alive_timeout,
+    ):
+        self.max_header_line = max_header_line
+        self.max_head_size = max_head_size
+        self.max_body_size = max_body_size
+        self.max_headers = max_headers
+        self.handshake_timeout = handshake_timeout
+        self.keep_alive_timeout = keep_alive_timeout
+
+
+cdef class HttpPhase(Phase):
+    """One connection before its upgrade.
+
+    Args:
+        connection: the connection this is the phase of.
+        endpoint: the application's side: `handle(phase, head, body)` answers by calling `respond`
+            or `upgrade`, once, then or later.
+        limits: what a request may be.
+        refusal: an HTTPError to answer with before anything is read; None to serve.
+    """
+
+    def __init__(
+        self, Connection connection not None, endpoint, HttpLimits limits not None, refusal=None
+    ):
+        self.connection = connection
+        self.endpoint = endpoint
+        self.limits = limits
+        self.buffer = bytearray()
+        connection.phase = self
+        self.arm(limits.handshake_timeout)
+        if refusal is not None:
+            self.refuse(refusal)
+
+    cdef int arm(self, object seconds) except -1:
+        cdef Connection connection = self.connection
+        connection.driver.arm(
+            connection, 0 if seconds is None else max(1, round(seconds * TICKS_PER_SECOND))
+        )
+        return 0
+
+    # --- input ------------------------------------------------------------------------------
+
+    cdef int received(self, Connection connection, char* data, Py_ssize_t size) except -1:
+        if self.state == READING_HEAD and not self.buffer:
+            if data[0] == TLS_HANDSHAKE:
+                return connection.abort(0)  # a TLS client could not read an answer
+            if self.reused:
+                self.arm(self.limits.handshake_timeout)
+        self.buffer += data[:size]
+        if self.state == HANDLING and len(self.buffer) > MAX_AHEAD:
+            connection.pause()
+        return self.read_on()
+
+    cdef int read_on(self) except -1:
+        try:
+            if self.state == READING_HEAD:
+                self.take_head()
+            elif self.state == READING_BODY:
+                self.take_body()
+        except HTTPError as error:
+            self.refuse(error)
+        return 0
+
+    cdef int take_head(self) except -1:
+        """Look at what is new; go on when the head is complete."""
+        cdef bytes raw
+        cdef Py_ssize_t end = self.scan(
+            <const uint8_t*> PyByteArray_AS_STRING(self.buffer), len(self.buffer)
+        )
+        if end < 0:
+            return 0
+        raw = bytes(self.buffer[2 * self.blank:end])
+        del self.buffer[:end]
+        self.scanned = self.line = 0
+        self.lines = self.blank = 0
+        return self.begin(raw)
+
+    cdef Py_ssize_t scan(self, const uint8_t* data, Py_ssize_t size) except -2:
+        """Check the new bytes one by one; returns the end of the head, or -1 when there is more.
+
+        A parser would let some of these pass: a lone LF ends a line for some readers and not for
+        others, which is how requests are smuggled (RFC 9112 sections 2.2, 5.2 and 11.2).
+        """
+        cdef Py_ssize_t i
+        cdef uint8_t byte
+        for i in range(self.scanned, size):
+            byte = data[i]
+            if byte == b"\n":
+                if i == self.line or data[i - 1] != b"\r":
+                    raise HTTPError(400, "A line ends without CR.")
+                if i - self.line > 1:
+                    self.lines += 1
+                    if self.lines > self.limits.max_headers + 1:
+                        raise HTTPError(431, "There are too many headers.")
+                elif self.lines:
+                    if i >= self.limits.max_head_size:
+                        raise HTTPError(431, "The headers are too long.")
+                    return i + 1
+                else:
+                    self.blank += 1
+                    if self.blank > MAX_BLANK:
+                        raise HTTPError(400, "The request begins with nothing.")
+                self.line = i + 1
+                continue
+            if i > self.line and data[i - 1] == b"\r":
+                raise HTTPError(400, "A line has a CR inside.")
+            if i - self.line >= self.limits.max_header_line:
+                if self.lines == 0:
+                    raise HTTPError(414, "The request target is too long.")
+                raise HTTPError(431, "A header is too long.")
+            if byte == b"\r":
+                continue
+            if self.lines == 0:
+                if byte < 32 or byte > 126 or byte == b"#":
+                    raise HTTPError(400, "The request line is malformed.")
+            elif (byte < 32 and byte != b"\t") or byte == 127:
+                raise HTTPError(400, "A header has a control character in it.")
+        self.scanned = size
+        if size > self.limits.max_head_size:
+            raise HTTPError(431, "The headers are too long.")
+        return -1
+
+    cdef int begin(self, bytes raw) except -1:
+        """A head is complete: parse it and see what body follows."""
+        self.head = RequestHead(raw)
+        length = self.head.content_length
+        if length == 0:
+            return self.handle()
+        if length is not None and length > self.limits.max_body_size:
+            raise HTTPError(413, "The request's body is too large.")
+        self.state = READING_BODY
+        self.body_left = -1 if length is None else length
+        if self.head.version == 11 and self.head.tokens(b"expect") == [b"100-continue"]:
+            self.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n", 25, NULL, 0)
+        return self.take_body()
+
+    cdef int take_body(self) except -1:
+        cdef Py_ssize_t size = len(self.buffer)
+        if self.body_left < 0:
+            return self.take_chunks()
+        if size > self.body_left:
+            size = self.body_left
+        self.head.on_body(bytes(self.buffer[:size]))
+        del self.buffer[:size]
+        self.body_left -= size
+        return self.handle() if self.body_left == 0 else 0
+
+    cdef int take_chunks(self) except -1:
+        """Decode a chunked body with llhttp, which does not say where the body ended.
+
+        Whatever comes behind it is therefore not read: the connection closes after the response.
+        """
+        self.head.keep_alive = False
+        self.head.feed(bytes(self.buffer))
+        self.buffer.clear()
+        if self.head.body_size > self.limits.max_body_size:
+            raise HTTPError(413, "The request's body is too large.")
+        return self.handle() if self.head.is_complete else 0
+
+    cdef int handle(self) except -1:
+        """Give the request to the application."""
+        self.state = HANDLING
+        self.arm(None)
+        self.endpoint.handle(self, self.head)
+        return 0
+
+    # --- output -----------------------------------------------------------------------------
+
+    @property
+    def is_answered(self):
+        """True when the request that was handed out has its answer."""
+        return self.state != HANDLING
+
+    def respond(self, bytes response not None, bint keep_alive):
+        """Answer the request that was handed out with whole response bytes.
+
+        Raises:
+            AlreadyAnsweredError: when it has its answer.
+        """
+        cdef Connection connection = self.connection
+        if connection.ending != STREAM_OPEN:
+            self.state = DONE
+            return
+        if self.state != HANDLING:
+            raise AlreadyAnsweredError("this request already has its answer")
+        connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), NULL, 0)
+        self.head = None
+        if not keep_alive or self.ended_early:
+            self.state = DONE
+            connection.finish(LINGER_KIB, TICKS_PER_SECOND)
+            return
+        self.state = READING_HEAD
+        self.reused = True
+        connection.unpause()
+        if self.buffer:
+            self.arm(self.limits.handshake_timeout)
+            connection.driver.requeue(connection)  # a pipelined request has its own turn
+        else:
+            self.arm(self.limits.keep_alive_timeout)
+
+    def refuse(self, error):
+        """Answer with an error and close; nothing further is read (RFC 9112 section 9.6)."""
+        cdef Connection connection = self.connection
+        detail = str(error.detail or PHRASES[error.status])
+        logger.info("request refused with %d: %s", error.status, detail)
+        response = encode_response(
+            error.status,
+            [*error.headers.items(), ("Content-Type", "text/plain; charset=utf-8")],
+            detail.encode() + b"\n",
+            keep_alive=False,
+        )
+        self.state = DONE
+        self.head = None
+        self.buffer.clear()
+        connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), NULL, 0)
+        connection.finish(LINGER_KIB, TICKS_PER_SECOND)
+
+    def upgrade(self, bytes response not None, GroupCore group not None, int64_t id, socket):
+        """Answer with 101 and turn the connection into a WebSocket of `group`.
+
+        Frames that came behind the request are handled once the handler has returned.
+        """
+        cdef Connection connection = self.connection
+        if self.state != HANDLING:
+            raise AlreadyAnsweredError("this request already has its answer")
+        self.state = DONE
+        self.head = None
+        if connection.ending != STREAM_OPEN:
+            return False
+        connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), NULL, 0)
+        connection.upgrade(group, id, socket)
+        connection.driver.defer(connection)
+        if self.buffer:
+            connection.held = bytes(self.buffer)
+            connection.held_from = 0
+            connection.holding = True
+            connection.driver.requeue(connection)
+        connection.unpause()
+        return True
+
+    cdef int shut(self) except -1:
+        """The server stops: let go of an idle connection, refuse a request that is not complete."""
+        if self.state == HANDLING or self.state == DONE:
+            return 0
+        if self.buffer or self.head is not None:
+            self.refuse(HTTPError(503, "The server is shutting down."))
+        else:
+            self.connection.abort(0)
+        return 0
+
+    # --- the connection's events ------------------------------------------------------------
+
+    cdef int ended(self, Connection connection) except -1:
+        """FIN from the client: a request that is being handled still gets its response."""
+        if self.state == HANDLING:
+            self.ended_early = True
+            return connection.pause()
+        return connection.abort(0)
+
+    cdef int timed_out(self, Connection connection) except -1:
+        if self.state in (READING_HEAD, READING_BODY) and (self.buffer or self.head is not None):
+            self.refuse(HTTPError(408, "The request took too long to arrive."))
+            return 0
+        return connection.abort(0)
+
+    cdef int resumed(self) except -1:
+        return self.read_on()
+

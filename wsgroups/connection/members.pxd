@@ -1,0 +1,16 @@
+"""A set of objects as a dense array, for walking, with a hash index, for leaving in O(1)."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t
+
+
+cdef class Members:
+    cdef PyObject** items     # borrowed: whoever adds an object discards it before it dies
+    cdef uint32_t count, capacity
+    cdef uint32_t* table      # open addressing; position in `items` + 1, or 0
+    cdef uint32_t mask
+
+    cdef bint add(self, PyObject* item) except -1
+    cdef bint discard(self, PyObject* item) noexcept
+    cdef bint has(self, PyObject* item) noexcept
+    cdef int reserve(self, uint32_t capacity) except -1

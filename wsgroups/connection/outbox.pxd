@@ -1,0 +1,52 @@
+"""What a stream has still to send: a queue of reference-counted blocks."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t
+
+cdef extern from "<sys/uio.h>":
+    cdef struct iovec:
+        void* iov_base
+        size_t iov_len
+
+
+cdef struct Block:
+    # `head_size` bytes of `head`, then `body_size` bytes at `body`, which belong to `owner`.
+    # Counted under the GIL. Once a block is shared its bytes do not change.
+    Py_ssize_t references
+    PyObject* owner        # the bytes or str that holds the body, or NULL
+    const char* body
+    Py_ssize_t body_size
+    Py_ssize_t head_size
+    Py_ssize_t capacity    # room in `head`
+    char head[1]           # `capacity` bytes
+
+
+cdef struct Outbox:
+    Block* only            # the ring of a queue that never held more than one
+    Block** ring
+    uint32_t first, count, capacity
+    Py_ssize_t offset      # bytes of the first block that are sent
+    Py_ssize_t size        # bytes still to send
+
+
+cdef inline Py_ssize_t block_size(const Block* block) noexcept nogil:
+    return block.head_size + block.body_size
+
+# All return NULL or False for want of memory.
+cdef Block* block_new(Py_ssize_t capacity) noexcept
+cdef Block* block_frame(
+    uint8_t first, const char* data, Py_ssize_t size, PyObject* owner
+) noexcept
+cdef void block_release(Block* block) noexcept
+
+cdef bint outbox_push(Outbox* self, Block* block) noexcept
+cdef bint outbox_unshift(
+    Outbox* self, const char* data, Py_ssize_t size, Py_ssize_t sent
+) noexcept
+cdef bint outbox_write(
+    Outbox* self, const char* head, Py_ssize_t head_size, const char* data, Py_ssize_t size
+) noexcept
+cdef int outbox_gather(Outbox* self, iovec* vectors, int most) noexcept
+cdef void outbox_sent(Outbox* self, Py_ssize_t size) noexcept
+cdef void outbox_clear(Outbox* self) noexcept
+cdef void outbox_drop_unsent(Outbox* self) noexcept

@@ -1,0 +1,128 @@
+"""The seam between drivers and connections: `Driver` moves bytes, `Stream` owns them."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+
+from wsgroups.connection.outbox cimport Block, Outbox, iovec
+
+
+cdef enum:
+    TICKS_PER_SECOND = 10
+
+
+cdef enum Ending:
+    STREAM_OPEN = 0
+    STREAM_FINISHING = 1   # nothing more is written; ends when the queue is sent
+    STREAM_LINGERING = 2   # FIN is sent; what still comes is read and thrown away
+    STREAM_CLOSED = 3
+
+
+cdef int64_t now_ns() noexcept nogil
+
+
+cdef class Driver:
+    cdef readonly object loop
+    cdef unsigned long thread      # the loop's thread
+    cdef uint32_t tick             # now, in tenths of a second, as of the last turn
+    cdef bint in_turn
+    cdef bint soon                 # a call of `_resume` is scheduled
+    cdef object problem            # KeyboardInterrupt or SystemExit to raise after the turn
+    cdef object context            # the one that turns run in
+    cdef object current            # what the context variable holds
+    # The stream being served writes here first, so that its answers leave in one send.
+    cdef PyObject* corked
+    cdef char* cork
+    cdef Py_ssize_t cork_size
+    # All streams, densely, with the tick at which each wants to be woken, or 0.
+    cdef PyObject** streams        # owned
+    cdef uint32_t* deadlines
+    cdef readonly uint32_t count
+    cdef uint32_t capacity
+    cdef object sweeper
+    cdef uint32_t swept            # tick of the last sweep, or 0
+    # Streams with something to send, in order.
+    cdef PyObject** dirty          # owned
+    cdef uint32_t dirty_first, dirty_count, dirty_capacity
+    cdef list deferred             # streams with something to do after the event
+    cdef list requeued             # streams with input left over from the last turn
+    cdef readonly list watchers    # called whenever a stream has gone
+    cdef list mailbox              # from other threads
+    cdef bint woken
+
+    # What a driver implements.
+    cdef int flush(self, Stream stream) except -1
+    cdef int update_interest(self, Stream stream) except -1
+    cdef int shut_down(self, Stream stream) except -1
+    cdef int release(self, Stream stream) except -1
+    cdef int resume(self) except -1
+    cdef int wake(self) except -1
+
+    # What connections and the surface use.
+    cdef bint is_here(self) noexcept
+    cdef int attach(self, Stream stream) except -1
+    cdef int detach(self, Stream stream) except -1
+    cdef void forgive_stall(self) noexcept
+    cdef void arm(self, Stream stream, uint32_t ticks) noexcept
+    cdef int mark_dirty(self, Stream stream) except -1
+    cdef int defer(self, Stream stream) except -1
+    cdef int requeue(self, Stream stream) except -1
+    cdef int post(self, object item) except -1
+    cdef Py_ssize_t mailbox_size(self) noexcept
+    cdef int enter(self, object socket) except -1
+    cdef int raised(self, object error) except -1
+
+    # Parts of a turn, for the drivers.
+    cdef int schedule(self) except -1
+    cdef int begin_turn(self) except -1
+    cdef int end_turn(self, int64_t until) except -1
+    cdef int read_mailbox(self, int64_t until) except -1
+    cdef int settle(self, int64_t until) except -1
+    cdef int run_deferred(self) except -1
+    cdef int flush_dirty(self, int64_t until) except -1
+    cdef int resume_requeued(self, int64_t until) except -1
+    cdef int crashed(self, Stream stream, object error) except -1
+
+
+cdef class Stream:
+    cdef Driver driver
+    cdef int fd
+    cdef uint32_t slot             # place in the driver's arrays
+    cdef uint32_t last_seen        # tick of the last byte received or sent
+    cdef uint8_t ending            # Ending
+    cdef uint16_t linger           # KiB to throw away between our FIN and the peer's
+    cdef uint8_t dirty
+    cdef uint8_t blocked              # the kernel takes no more for now
+    cdef uint8_t paused               # reading is off
+    cdef uint8_t is_deferred
+    cdef uint8_t is_requeued
+    cdef uint8_t holding              # input is held: nothing may be received before it
+    cdef uint8_t interest          # what the driver has registered, for its own use
+    cdef Outbox outbox
+
+    # Driver to stream.
+    cdef int received(self, char* data, Py_ssize_t size) except -1
+    cdef char* target(self, Py_ssize_t* size) noexcept
+    cdef int landed(self, Py_ssize_t size) except -1
+    cdef int ended(self) except -1
+    cdef int lost(self, int error) except -1
+    cdef int drained(self) except -1
+    cdef int timed_out(self) except -1
+    cdef int deferred(self) except -1
+    cdef int resume(self) except -1
+    cdef int closed(self, int error) except -1
+
+    # Stream to driver.
+    cdef Py_ssize_t unsent(self) noexcept
+    cdef int write(
+        self, const char* head, Py_ssize_t head_size, const char* data, Py_ssize_t size
+    ) except -1
+    cdef int write_block(self, Block* block) except -1
+    cdef int gather(self, iovec* vectors, int most) noexcept
+    cdef int sent(self, Py_ssize_t size) except -1
+    cdef int block(self) except -1
+    cdef int pause(self) except -1
+    cdef int unpause(self) except -1
+    cdef int finish(self, uint16_t linger, uint32_t ticks) except -1
+    cdef int flushed(self) except -1
+    cdef int discard(self, Py_ssize_t size) except -1
+    cdef int abort(self, int error) except -1

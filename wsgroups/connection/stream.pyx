@@ -1,0 +1,583 @@
+"""The seam between drivers and connections: `Driver` moves bytes, `Stream` owns them.
+
+A driver knows file descriptors, readiness and bytes, nothing of WebSocket. It serves one stream at
+a time; whatever a stream does to others meanwhile (sends, closes) is collected and done when the
+turn ends. Everything here runs in the loop's thread but `Driver.post` and `Driver.is_here`.
+"""
+
+import contextvars
+import logging
+
+from cpython.contextvars cimport PyContextVar_Set
+from cpython.object cimport PyObject
+from cpython.pythread cimport PyThread_get_thread_ident
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memmove
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from wsgroups.connection.outbox cimport (
+    Block,
+    iovec,
+    outbox_clear,
+    outbox_gather,
+    outbox_push,
+    outbox_sent,
+    outbox_unshift,
+    outbox_write,
+)
+
+logger = logging.getLogger("wsgroups")
+
+current_socket = contextvars.ContextVar("wsgroups.current", default=None)
+"""The socket whose event is being handled."""
+
+cdef enum:
+    CORK_CAPACITY = 65536
+    STALL_TICKS = 2 * TICKS_PER_SECOND
+
+
+cdef int64_t now_ns() noexcept nogil:
+    cdef timespec time
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return <int64_t> time.tv_sec * 1000000000 + time.tv_nsec
+
+
+cdef uint32_t now_ticks() noexcept nogil:
+    return <uint32_t> (now_ns() // (1000000000 // TICKS_PER_SECOND))
+
+
+cdef class Driver:
+    """One per running loop; subclasses move the bytes.
+
+    Must be made in the loop's own thread.
+    """
+
+    def __cinit__(self, loop):
+        self.loop = loop
+        self.thread = <unsigned long> PyThread_get_thread_ident()
+        self.tick = now_ticks()
+        self.deferred = []
+        self.requeued = []
+        self.mailbox = []
+        self.watchers = []
+        # Turns run in a context of their own, whatever task happens to schedule them.
+        self.context = contextvars.copy_context()
+        self.context.run(current_socket.set, None)
+        self.cork = <char*> malloc(CORK_CAPACITY)
+        if self.cork == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.cork)
+        free(self.streams)
+        free(self.deadlines)
+        free(self.dirty)
+
+    # What a driver implements.
+
+    cdef int flush(self, Stream stream) except -1:
+        """Send what the stream has, as far as the kernel takes it."""
+        raise NotImplementedError
+
+    cdef int update_interest(self, Stream stream) except -1:
+        """`paused` or `blocked` of the stream has changed."""
+        raise NotImplementedError
+
+    cdef int shut_down(self, Stream stream) except -1:
+        """Send FIN."""
+        raise NotImplementedError
+
+    cdef int release(self, Stream stream) except -1:
+        """Forget the stream and close its descriptor. It may still be named in this turn."""
+        raise NotImplementedError
+
+    cdef int resume(self) except -1:
+        """Do a turn for what is requeued, dirty, deferred or in the mailbox."""
+        raise NotImplementedError
+
+    cdef int wake(self) except -1:
+        """Make the loop call the driver; called from any thread."""
+        raise NotImplementedError
+
+    # Registration and time.
+
+    cdef bint is_here(self) noexcept:
+        """True in the loop's thread."""
+        return <unsigned long> PyThread_get_thread_ident() == self.thread
+
+    cdef int attach(self, Stream stream) except -1:
+        """Take a new stream in."""
+        cdef uint32_t capacity
+        cdef void* streams
+        cdef void* deadlines
+        if self.count == self.capacity:
+            capacity = 64 if self.capacity == 0 else 2 * self.capacity
+            streams = realloc(self.streams, capacity * sizeof(PyObject*))
+            if streams == NULL:
+                raise MemoryError
+            self.streams = <PyObject**> streams
+            deadlines = realloc(self.deadlines, capacity * sizeof(uint32_t))
+            if deadlines == NULL:
+                raise MemoryError
+            self.deadlines = <uint32_t*> deadlines
+            self.capacity = capacity
+        Py_INCREF(stream)
+        stream.driver = self
+        stream.slot = self.count
+        stream.last_seen = self.tick
+        self.streams[self.count] = <PyObject*> stream
+        self.deadlines[self.count] = 0
+        self.count += 1
+        if self.sweeper is None:
+            self.sweeper = self.loop.call_later(1 / TICKS_PER_SECOND, self._sweep, context=self.context)
+        return 0
+
+    cdef int detach(self, Stream stream) except -1:
+        """Let a stream go; the last one takes its slot."""
+        cdef uint32_t slot = stream.slot
+        self.count -= 1
+        if slot != self.count:
+            self.streams[slot] = self.streams[self.count]
+            self.deadlines[slot] = self.deadlines[self.count]
+            (<Stream> self.streams[slot]).slot = slot
+        Py_DECREF(stream)
+        if self.watchers:
+            for watcher in self.watchers:
+                watcher()
+        return 0
+
+    cdef void arm(self, Stream stream, uint32_t ticks) noexcept:
+        """Call `stream.timed_out()` once, so many ticks from now; 0 never."""
+        self.deadlines[stream.slot] = self.tick + ticks if ticks else 0
+
+    def _sweep(self):
+        """Wake the streams whose time has come: one pass over an array, no timer objects."""
+        cdef uint32_t i
+        cdef Stream stream
+        self.sweeper = None
+        self.begin_turn()
+        self.forgive_stall()
+        i = self.count
+        while i > 0:
+            i -= 1
+            if i < self.count and self.deadlines[i] and self.deadlines[i] <= self.tick:
+                self.deadlines[i] = 0
+                stream = <Stream> self.streams[i]
+                try:
+                    stream.timed_out()
+                except BaseException as error:
+                    self.crashed(stream, error)
+        self.end_turn(0)
+        if self.count and self.sweeper is None:
+            self.sweeper = self.loop.call_later(1 / TICKS_PER_SECOND, self._sweep, context=self.context)
+
+    cdef void forgive_stall(self) noexcept:
+        """Put deadlines off after the process stood still: the peers had no chance to be heard."""
+        cdef uint32_t i, gap = self.tick - self.swept
+        if self.swept and gap > STALL_TICKS:
+            for i in range(self.count):
+                if self.deadlines[i]:
+                    self.deadlines[i] += gap
+        self.swept = self.tick if self.count else 0
+
+    # Work collected during a turn.
+
+    cdef int mark_dirty(self, Stream stream) except -1:
+        """Send what this stream has when the turn ends."""
+        cdef void* grown
+        if stream.dirty:
+            return 0
+        if self.dirty_first + self.dirty_count == self.dirty_capacity:
+            if self.dirty_first > self.dirty_capacity // 2:
+                memmove(
+                    self.dirty, self.dirty + self.dirty_first, self.dirty_count * sizeof(PyObject*)
+                )
+                self.dirty_first = 0
+            else:
+                grown = realloc(self.dirty, (2 * self.dirty_capacity + 64) * sizeof(PyObject*))
+                if grown == NULL:
+                    raise MemoryError
+                self.dirty = <PyObject**> grown
+                self.dirty_capacity = 2 * self.dirty_capacity + 64
+        Py_INCREF(stream)
+        self.dirty[self.dirty_first + self.dirty_count] = <PyObject*> stream
+        self.dirty_count += 1
+        stream.dirty = True
+        if not self.in_turn:
+            self.schedule()
+        return 0
+
+    cdef int defer(self, Stream stream) except -1:
+        """Call `stream.deferred()` when the event being handled is over."""
+        if not stream.is_deferred:
+            stream.is_deferred = True
+            self.deferred.append(stream)
+            if not self.in_turn:
+                self.schedule()
+        return 0
+
+    cdef int requeue(self, Stream stream) except -1:
+        """Call `stream.resume()` in the next turn."""
+        if not stream.is_requeued:
+            stream.is_requeued = True
+            self.requeued.append(stream)
+            self.schedule()
+        return 0
+
+    cdef int schedule(self) except -1:
+        if not self.soon:
+            self.soon = True
+            self.loop.call_soon(self._resume, context=self.context)
+        return 0
+
+    def _resume(self):
+        """Go on with what the last turn or a task has left."""
+        self.soon = False
+        self.resume()
+
+    cdef int begin_turn(self) except -1:
+        self.tick = now_ticks()
+        self.in_turn = True
+        return 0
+
+    cdef int end_turn(self, int64_t until) except -1:
+        """Do what was collected and give the loop back; `until` bounds the sending."""
+        self.read_mailbox(until)
+        self.settle(until)
+        self.enter(None)
+        self.in_turn = False
+        if self.deferred or self.dirty_count or self.mailbox or self.requeued:
+            self.schedule()
+        if self.problem is not None:
+            error, self.problem = self.problem, None
+            raise error
+        return 0
+
+    cdef int settle(self, int64_t until) except -1:
+        # Handlers of the deferred kind (disconnect above all) send and close again.
+        while True:
+            self.run_deferred()
+            if self.flush_dirty(until) or not self.deferred:
+                return 0
+
+    cdef int run_deferred(self) except -1:
+        cdef Stream stream
+        cdef list batch = self.deferred
+        if not batch:
+            return 0
+        self.deferred = []
+        for stream in batch:
+            stream.is_deferred = False
+            try:
+                stream.deferred()
+            except BaseException as error:
+                self.crashed(stream, error)
+        return 0
+
+    cdef int flush_dirty(self, int64_t until) except -1:
+        """Send for the dirty streams in order, in slices; 1 when some had to be left."""
+        cdef uint32_t done = 0
+        cdef Stream stream
+        while self.dirty_count:
+            stream = <Stream> self.dirty[self.dirty_first]
+            Py_DECREF(stream)
+            self.dirty_first += 1
+            self.dirty_count -= 1
+            stream.dirty = False
+            if stream.ending < STREAM_LINGERING:
+                try:
+                    self.flush(stream)
+                except BaseException as error:
+                    self.crashed(stream, error)
+            done += 1
+            if done & 15 == 0 and until and now_ns() > until:
+                return self.dirty_count > 0
+        self.dirty_first = 0
+        return 0
+
+    cdef int resume_requeued(self, int64_t until) except -1:
+        cdef Stream stream
+        cdef list batch = self.requeued
+        cdef Py_ssize_t done = 0
+        if not batch:
+            return 0
+        self.requeued = []
+        for stream in batch:
+            done += 1
+            stream.is_requeued = False
+            self.corked = <PyObject*> stream
+            try:
+                stream.resume()
+                if stream.ending < STREAM_LINGERING and not stream.blocked:
+                    self.flush(stream)
+            except BaseException as error:
+                self.crashed(stream, error)
+            finally:
+                self.corked = NULL
+                self.cork_size = 0
+            if now_ns() > until:
+                self.requeued = batch[done:] + self.requeued
+                break
+        return 0
+
+    cdef int crashed(self, Stream stream, object error) except -1:
+        """An exception came out of a stream: only that connection pays for it."""
+        if not isinstance(error, Exception):
+            self.raised(error)
+        else:
+            logger.error("internal error on one connection; it is dropped", exc_info=error)
+        if stream.ending != STREAM_CLOSED:
+            stream.abort(0)
+        return 0
+
+    # Context and threads.
+
+    cdef int enter(self, object socket) except -1:
+        """Make `socket` the current one for the handler that is called next."""
+        if socket is not self.current:
+            self.current = socket
+            PyContextVar_Set(current_socket, socket)
+        return 0
+
+    cdef int raised(self, object error) except -1:
+        """Keep what must end the program (Ctrl-C, sys.exit) until the turn is over."""
+        if self.problem is None and isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self.problem = error
+        return 0
+
+    cdef int post(self, object item) except -1:
+        """Have `item()` called in the loop's thread. From any thread; order is kept."""
+        self.mailbox.append(item)
+        if not self.woken:
+            self.woken = True
+            self.wake()
+        return 0
+
+    def call(self, function):
+        """Call `function()` in the loop's thread: at once when this is it. From any thread."""
+        if self.is_here():
+            function()
+        else:
+            self.post(function)
+
+    cdef int read_mailbox(self, int64_t until) except -1:
+        """Do what other threads asked for, in order."""
+        cdef list batch
+        cdef Py_ssize_t done = 0, size
+        self.woken = False  # before the swap: a post that comes between wakes us once more
+        batch = self.mailbox
+        size = len(batch)
+        if size == 0:
+            return 0
+        self.mailbox = []
+        while done < size:
+            item = batch[done]
+            done += 1
+            try:
+                item()
+            except BaseException as error:
+                self.raised(error)
+                logger.error("a call from another thread failed", exc_info=error)
+            if done & 63 == 0 and until and now_ns() > until:
+                self.mailbox = batch[done:] + self.mailbox
+                break
+        return 0
+
+    cdef Py_ssize_t mailbox_size(self) noexcept:
+        """How many calls from other threads are waiting."""
+        return len(self.mailbox)
+
+
+cdef class Stream:
+    """One descriptor: what it has to send, whether it is read, how it ends."""
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def __dealloc__(self):
+        outbox_clear(&self.outbox)
+
+    # Driver to stream; a connection overrides these.
+
+    cdef int received(self, char* data, Py_ssize_t size) except -1:
+        """Bytes came. They may be changed in place and are gone after the call."""
+        return 0
+
+    cdef char* target(self, Py_ssize_t* size) noexcept:
+        """Where the next bytes should be received straight to, or NULL."""
+        return NULL
+
+    cdef int landed(self, Py_ssize_t size) except -1:
+        """Bytes came to `target`."""
+        return 0
+
+    cdef int ended(self) except -1:
+        """The peer sent FIN."""
+        return self.abort(0)
+
+    cdef int lost(self, int error) except -1:
+        """The connection broke; `error` is an errno."""
+        return self.abort(error)
+
+    cdef int drained(self) except -1:
+        """All that was queued is with the kernel."""
+        return 0
+
+    cdef int timed_out(self) except -1:
+        """The deadline armed last has passed."""
+        return self.abort(0)
+
+    cdef int deferred(self) except -1:
+        """Asked for with `driver.defer`."""
+        return 0
+
+    cdef int resume(self) except -1:
+        """Asked for with `driver.requeue`: go on with input that was held."""
+        return 0
+
+    cdef int closed(self, int error) except -1:
+        """The descriptor is closed. Called once."""
+        return 0
+
+    # Writing.
+
+    cdef Py_ssize_t unsent(self) noexcept:
+        """Bytes written but not yet with the kernel."""
+        if self.driver is not None and self.driver.corked == <PyObject*> self:
+            return self.outbox.size + self.driver.cork_size
+        return self.outbox.size
+
+    cdef int write(
+        self, const char* head, Py_ssize_t head_size, const char* data, Py_ssize_t size
+    ) except -1:
+        """Queue a copy of `head` and `data`; it leaves at the end of the turn at the latest."""
+        cdef Driver driver = self.driver
+        cdef bint corked = driver.corked == <PyObject*> self
+        if corked and self.outbox.count == 0:
+            if driver.cork_size + head_size + size > CORK_CAPACITY:
+                driver.flush(self)
+            if self.outbox.count == 0 and head_size + size <= CORK_CAPACITY:
+                memcpy(driver.cork + driver.cork_size, head, head_size)
+                memcpy(driver.cork + driver.cork_size + head_size, data, size)
+                driver.cork_size += head_size + size
+                return 0
+        if self.ending == STREAM_CLOSED:
+            return 0
+        if not outbox_write(&self.outbox, head, head_size, data, size):
+            raise MemoryError
+        if not corked and not self.dirty and not self.blocked:
+            driver.mark_dirty(self)
+        return 0
+
+    cdef int write_block(self, Block* block) except -1:
+        """Queue a reference to `block`."""
+        if self.ending == STREAM_CLOSED:
+            return 0
+        if not outbox_push(&self.outbox, block):
+            raise MemoryError
+        if not self.dirty and not self.blocked and self.driver.corked != <PyObject*> self:
+            self.driver.mark_dirty(self)
+        return 0
+
+    cdef int gather(self, iovec* vectors, int most) noexcept:
+        """Describe what is to be sent next; returns the number of vectors used."""
+        cdef int used = 0
+        if self.driver.corked == <PyObject*> self and self.driver.cork_size:
+            vectors[0].iov_base = self.driver.cork
+            vectors[0].iov_len = self.driver.cork_size
+            used = 1
+        return used + outbox_gather(&self.outbox, vectors + used, most - used)
+
+    cdef int sent(self, Py_ssize_t size) except -1:
+        """The kernel took so many of the gathered bytes. A rest of the cork joins the queue."""
+        cdef Driver driver = self.driver
+        cdef Py_ssize_t cork_size
+        if driver.corked == <PyObject*> self and driver.cork_size:
+            cork_size = driver.cork_size
+            driver.cork_size = 0
+            if size < cork_size:
+                if not outbox_unshift(&self.outbox, driver.cork, cork_size, size):
+                    raise MemoryError
+                return 0
+            size -= cork_size
+        if size:
+            outbox_sent(&self.outbox, size)
+        return 0
+
+    cdef int block(self) except -1:
+        """The kernel takes no more: wait until it does."""
+        if not self.blocked:
+            self.blocked = True
+            self.driver.update_interest(self)
+        return 0
+
+    # Reading.
+
+    cdef int pause(self) except -1:
+        """Stop reading: TCP will push back."""
+        if not self.paused:
+            self.paused = True
+            self.driver.update_interest(self)
+        return 0
+
+    cdef int unpause(self) except -1:
+        if self.paused:
+            self.paused = False
+            self.driver.update_interest(self)
+        return 0
+
+    # Ending.
+
+    cdef int finish(self, uint16_t linger, uint32_t ticks) except -1:
+        """Write nothing more and close when all is sent, after so many ticks in any case.
+
+        With `linger` FIN goes out first and up to so many KiB that the peer still sends are thrown
+        away until its own FIN: closing with unread input would make the kernel send RST, which can overtake and
+        destroy our last words (RFC 9112 section 9.6, RFC 6455 section 7.1.1).
+        """
+        if self.ending != STREAM_OPEN:
+            return 0
+        self.ending = STREAM_FINISHING
+        self.linger = linger
+        if ticks:
+            self.driver.arm(self, ticks)
+        if self.paused:
+            self.unpause()
+        if not self.blocked and self.driver.corked != <PyObject*> self:
+            self.driver.mark_dirty(self)
+        return 0
+
+    cdef int flushed(self) except -1:
+        """Called by the driver when everything is sent."""
+        if self.blocked:
+            self.blocked = False
+            self.driver.update_interest(self)
+        if self.ending == STREAM_FINISHING:
+            if not self.linger:
+                return self.abort(0)
+            self.ending = STREAM_LINGERING
+            return self.driver.shut_down(self)
+        return self.drained()
+
+    cdef int discard(self, Py_ssize_t size) except -1:
+        """Throw away input of a stream that has ended its own side."""
+        cdef Py_ssize_t kib = (size + 1023) // 1024
+        if kib > self.linger:
+            return self.abort(0)
+        self.linger -= <uint16_t> kib
+        return 0
+
+    cdef int abort(self, int error) except -1:
+        """Close now; what is queued is lost."""
+        cdef Driver driver = self.driver
+        if self.ending == STREAM_CLOSED:
+            return 0
+        self.ending = STREAM_CLOSED
+        if driver.corked == <PyObject*> self:
+            driver.cork_size = 0
+        outbox_clear(&self.outbox)
+        driver.release(self)
+        driver.detach(self)
+        return self.closed(error)

@@ -1,0 +1,1 @@
+"""Drivers move bytes between descriptors and connections; they know nothing of WebSocket."""

@@ -1,0 +1,441 @@
+"""The epoll driver: one readiness loop of our own inside the running asyncio loop (Linux).
+
+All sockets are in one epoll instance, whose descriptor the asyncio loop watches. An idle socket
+therefore costs no transport, protocol, task or buffer, and a batch of ready sockets costs one call
+from the loop. Inside it is level-triggered: what a turn leaves is reported again.
+"""
+
+import errno
+import logging
+import os
+import warnings
+
+from cpython.object cimport PyObject
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, errno as c_errno
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from wsgroups.connection.connection cimport Connection
+from wsgroups.connection.outbox cimport iovec
+from wsgroups.connection.stream cimport (
+    STREAM_CLOSED,
+    STREAM_LINGERING,
+    STREAM_OPEN,
+    Driver,
+    Stream,
+    now_ns,
+)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        uint64_t u64
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP
+    int EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLL_CLOEXEC
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
+    int epoll_wait(int epfd, epoll_event* events, int most, int timeout)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    int EFD_NONBLOCK, EFD_CLOEXEC
+    int eventfd(unsigned int value, int flags)
+
+cdef extern from "<sys/socket.h>" nogil:
+    cdef struct msghdr:
+        void* msg_name
+        uint32_t msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+    cdef struct sockaddr:
+        pass
+    cdef struct sockaddr_storage:
+        pass
+    int MSG_NOSIGNAL, SHUT_WR, SOCK_NONBLOCK, SOCK_CLOEXEC
+    ssize_t recv(int fd, void* buffer, size_t size, int flags)
+    ssize_t send(int fd, const void* buffer, size_t size, int flags)
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
+    int accept4(int fd, sockaddr* address, uint32_t* size, int flags)
+    int shutdown(int fd, int how)
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)
+    ssize_t c_read "read"(int fd, void* buffer, size_t size)
+    ssize_t c_write "write"(int fd, const void* buffer, size_t size)
+
+cdef extern from *:
+    """
+    #include <netinet/in.h>
+    #include <netinet/tcp.h>
+    #include <sys/socket.h>
+    /* Nagle would hold back small frames; the cork does what it is for. */
+    static inline void wsgroups_no_delay(int fd) {
+        int one = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    }
+    """
+    void wsgroups_no_delay(int fd) nogil
+
+logger = logging.getLogger("wsgroups")
+
+cdef enum:
+    RECEIVE_SIZE = 524288      # the one buffer all sockets are received into
+    RECEIVE_A_TURN = 262144    # bytes from one socket, then the others have their turn
+    EVENTS = 512
+    VECTORS = 64
+    ACCEPT_A_TURN = 64
+    TURN_NS = 4000000          # then asyncio has its turn
+    FLUSH_NS = 2000000         # a slice of a fan-out
+
+cdef enum Tag:
+    # The low bits of an event's pointer say what it points to.
+    TAG_STREAM = 0
+    TAG_LISTENER = 1
+    TAG_WAKER = 2
+
+
+cdef class Listener:
+    """A listening descriptor and what makes a connection of each accepted one."""
+
+    cdef int fd
+    cdef object accepted
+    cdef bint no_delay
+
+
+cdef class EpollDriver(Driver):
+    """Serves all sockets of one loop.
+
+    Args:
+        loop: the running loop, asyncio's or uvloop's; call from its thread.
+    """
+
+    cdef int epoll, waker, reserve
+    cdef char* buffer
+    cdef epoll_event* events
+    cdef int event_next, event_count
+    cdef list closing              # streams released in this turn, which events may still name
+    cdef dict listeners            # fd -> Listener
+
+    def __cinit__(self, loop):
+        self.epoll = self.waker = self.reserve = -1
+        self.closing = []
+        self.listeners = {}
+        self.buffer = <char*> malloc(RECEIVE_SIZE)
+        self.events = <epoll_event*> malloc(EVENTS * sizeof(epoll_event))
+        if self.buffer == NULL or self.events == NULL:
+            raise MemoryError
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        self.waker = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        if self.epoll < 0 or self.waker < 0:
+            raise OSError(c_errno, os.strerror(c_errno))
+        self.reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self.register(EPOLL_CTL_ADD, self.waker, EPOLLIN, TAG_WAKER)
+        self.context.run(loop.add_reader, self.epoll, self._ready)
+
+    def __dealloc__(self):
+        if self.epoll >= 0:
+            close(self.epoll)
+        if self.waker >= 0:
+            close(self.waker)
+        if self.reserve >= 0:
+            close(self.reserve)
+        free(self.buffer)
+        free(self.events)
+
+    def __del__(self):
+        if self.epoll >= 0:
+            warnings.warn("a wsgroups driver was never closed", ResourceWarning, source=self)
+
+    def close(self):
+        """Drop every connection and stop watching; in the loop's thread."""
+        cdef Stream stream
+        if self.epoll < 0:
+            return
+        for fd in list(self.listeners):
+            self.stop_listening(fd)
+        self.in_turn = True
+        while self.count:
+            stream = <Stream> self.streams[self.count - 1]
+            stream.abort(0)
+        self.end_turn(0)
+        self.loop.remove_reader(self.epoll)
+        if self.sweeper is not None:
+            self.sweeper.cancel()
+            self.sweeper = None
+        close(self.epoll)
+        close(self.waker)
+        close(self.reserve)
+        self.epoll = self.waker = self.reserve = -1
+
+    @property
+    def is_closed(self):
+        """True after `close`."""
+        return self.epoll < 0
+
+    cdef int register(self, int operation, int fd, uint32_t events, uint64_t data) except -1:
+        cdef epoll_event event
+        event.events = events
+        event.data.u64 = data
+        if epoll_ctl(self.epoll, operation, fd, &event) < 0:
+            raise OSError(c_errno, os.strerror(c_errno))
+        return 0
+
+    # --- listening --------------------------------------------------------------------------
+
+    def listen(self, int fd, accepted, *, bint no_delay=True):
+        """Accept connections on a listening, non-blocking descriptor.
+
+        Args:
+            fd: stays the caller's; `stop_listening` first when it is to be closed.
+            accepted: called with each new connection; gives it its first phase.
+            no_delay: set TCP_NODELAY on what is accepted; False for Unix sockets.
+        """
+        cdef Listener listener = Listener()
+        listener.fd = fd
+        listener.accepted = accepted
+        listener.no_delay = no_delay
+        self.listeners[fd] = listener
+        self.register(EPOLL_CTL_ADD, fd, EPOLLIN, <uintptr_t> <PyObject*> listener | TAG_LISTENER)
+
+    def stop_listening(self, int fd):
+        """Accept nothing further on `fd`."""
+        listener = self.listeners.pop(fd, None)
+        if listener is not None:
+            self.closing.append(listener)  # an event of this turn may still name it
+            self.register(EPOLL_CTL_DEL, fd, 0, 0)
+
+    cdef int accept(self, Listener listener) except -1:
+        """Accept a batch; the rest is reported again."""
+        cdef int fd, i
+        cdef sockaddr_storage address
+        cdef uint32_t size
+        for i in range(ACCEPT_A_TURN):
+            if listener.fd not in self.listeners:
+                return 0
+            size = sizeof(address)
+            fd = accept4(listener.fd, <sockaddr*> &address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd >= 0:
+                self.welcome(listener, fd, &address)
+            elif c_errno == EMFILE or c_errno == ENFILE:
+                return self.turn_away(listener)
+            elif c_errno != EINTR and c_errno != ECONNABORTED:
+                return 0
+        return 0
+
+    cdef int welcome(self, Listener listener, int fd, const sockaddr_storage* address) except -1:
+        cdef Connection connection = Connection()
+        connection.fd = fd
+        memcpy(connection.address, address, sizeof(connection.address))
+        if listener.no_delay:
+            wsgroups_no_delay(fd)
+        try:
+            self.attach(connection)
+            connection.interest = EPOLLIN
+            self.register(EPOLL_CTL_ADD, fd, EPOLLIN, <uintptr_t> <PyObject*> connection)
+            listener.accepted(connection)
+            self.flush(connection)
+        except BaseException as error:
+            self.crashed(connection, error)
+        return 0
+
+    cdef int turn_away(self, Listener listener) except -1:
+        """No descriptor is left: use the reserved one to take a client and let it go.
+
+        Without it the client would stay in the queue and keep the listener ready for ever.
+        """
+        cdef int fd
+        if self.reserve >= 0:
+            close(self.reserve)
+            self.reserve = -1
+        fd = accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            send(fd, b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
+                     b"Content-Length: 0\r\nConnection: close\r\n\r\n", 96, MSG_NOSIGNAL)
+            close(fd)
+        try:
+            self.reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            pass  # another part of the program was faster; the next turn tries again
+        return 0
+
+    def connections_of(self, server):
+        """Return the live connections that came from a server's listeners."""
+        cdef uint32_t i
+        return [
+            <Connection> self.streams[i]
+            for i in range(self.count)
+            if (<Connection> self.streams[i]).server is server
+        ]
+
+    # --- a turn -----------------------------------------------------------------------------
+
+    def _ready(self):
+        """The asyncio loop says that some of our descriptors are ready."""
+        self.turn(True)
+
+    cdef int resume(self) except -1:
+        return self.turn(False)
+
+    cdef int turn(self, bint wait) except -1:
+        cdef int64_t until
+        if self.in_turn or self.epoll < 0:
+            return 0
+        self.begin_turn()
+        until = now_ns() + TURN_NS
+        if self.requeued:
+            self.resume_requeued(until)
+        if wait and self.event_next == self.event_count:
+            self.event_next = 0
+            self.event_count = epoll_wait(self.epoll, self.events, EVENTS, 0)
+            if self.event_count < 0:
+                self.event_count = 0
+        self.serve_events(until)
+        if self.event_next == self.event_count:
+            self.closing.clear()
+        else:
+            # Those left over go first next time: the kernel would report the busy ones again.
+            self.schedule()
+        self.end_turn(now_ns() + FLUSH_NS)
+        return 0
+
+    cdef int serve_events(self, int64_t until) except -1:
+        cdef uint64_t data
+        cdef Stream stream
+        while self.event_next < self.event_count:
+            data = self.events[self.event_next].data.u64
+            if data & 3 == TAG_STREAM:
+                stream = <Stream> <PyObject*> <uintptr_t> data
+                try:
+                    self.serve(stream, self.events[self.event_next].events)
+                except BaseException as error:
+                    self.crashed(stream, error)
+            elif data & 3 == TAG_LISTENER:
+                self.accept(<Listener> <PyObject*> <uintptr_t> (data & ~<uint64_t> 3))
+            else:
+                c_read(self.waker, &data, 8)
+            self.event_next += 1
+            if self.event_next & 7 == 0 and now_ns() > until:
+                break
+        return 0
+
+    cdef int serve(self, Stream stream, uint32_t events) except -1:
+        """Receive, let the stream answer into the cork, send."""
+        if stream.ending == STREAM_CLOSED:
+            return 0  # closed by a handler earlier in this batch
+        self.corked = <PyObject*> stream
+        self.cork_size = 0
+        try:
+            if events & EPOLLOUT:
+                stream.last_seen = self.tick  # the peer has taken bytes
+                self.flush(stream)
+            if events & (EPOLLIN | EPOLLHUP | EPOLLERR) and not stream.holding:
+                self.receive(stream)
+            if stream.ending != STREAM_CLOSED and (
+                self.cork_size or stream.outbox.count or stream.ending != STREAM_OPEN
+            ) and not stream.blocked:
+                self.flush(stream)
+        finally:
+            self.corked = NULL
+            self.cork_size = 0
+        return 0
+
+    cdef int receive(self, Stream stream) except -1:
+        """Receive until the read was short or the socket has had its share of the turn."""
+        cdef Py_ssize_t size, got, total = 0
+        cdef char* target
+        while total < RECEIVE_A_TURN and stream.fd >= 0 and not stream.holding:
+            size = RECEIVE_SIZE
+            target = stream.target(&size) if stream.ending == STREAM_OPEN else NULL
+            got = recv(stream.fd, self.buffer if target == NULL else target, size, 0)
+            if got > 0:
+                total += got
+                if stream.ending != STREAM_OPEN:
+                    stream.discard(got)
+                elif target == NULL:
+                    stream.received(self.buffer, got)
+                else:
+                    stream.landed(got)
+                if got < size or stream.paused:
+                    return 0
+            elif got == 0:
+                return stream.ended() if stream.ending == STREAM_OPEN else stream.abort(0)
+            elif c_errno == EAGAIN:
+                return 0
+            elif c_errno != EINTR:
+                return stream.lost(c_errno)
+        return 0
+
+    # --- what streams ask for ---------------------------------------------------------------
+
+    cdef int flush(self, Stream stream) except -1:
+        cdef iovec vectors[VECTORS]
+        cdef msghdr message
+        cdef int used, i
+        cdef Py_ssize_t total, done
+        while stream.fd >= 0:
+            used = stream.gather(vectors, VECTORS)
+            if used == 0:
+                return stream.flushed()
+            total = 0
+            for i in range(used):
+                total += vectors[i].iov_len
+            if used == 1:
+                done = send(stream.fd, vectors[0].iov_base, total, MSG_NOSIGNAL)
+            else:
+                memset(&message, 0, sizeof(message))
+                message.msg_iov = vectors
+                message.msg_iovlen = used
+                done = sendmsg(stream.fd, &message, MSG_NOSIGNAL)
+            if done == total:
+                stream.sent(done)
+                continue
+            if done >= 0:
+                stream.sent(done)
+                return stream.block()
+            if c_errno == EAGAIN:
+                stream.sent(0)
+                return stream.block()
+            if c_errno != EINTR:
+                return stream.lost(c_errno)
+        return 0
+
+    cdef int update_interest(self, Stream stream) except -1:
+        cdef uint8_t wanted = 0
+        if not stream.paused:
+            wanted |= <uint8_t> EPOLLIN
+        if stream.blocked:
+            wanted |= <uint8_t> EPOLLOUT
+        if wanted != stream.interest and stream.fd >= 0:
+            stream.interest = wanted
+            self.register(
+                EPOLL_CTL_MOD, stream.fd, wanted, <uintptr_t> <PyObject*> stream
+            )
+        return 0
+
+    cdef int shut_down(self, Stream stream) except -1:
+        shutdown(stream.fd, SHUT_WR)
+        return 0
+
+    cdef int release(self, Stream stream) except -1:
+        cdef epoll_event event  # not read, but kernels before 2.6.9 want one
+        cdef int fd = stream.fd
+        if fd < 0:
+            return 0
+        stream.fd = -1
+        self.closing.append(stream)
+        if not self.in_turn:
+            self.schedule()
+        # Before the close: a duplicate of the descriptor elsewhere would keep it in the set.
+        epoll_ctl(self.epoll, EPOLL_CTL_DEL, fd, &event)
+        close(fd)
+        return 0
+
+    cdef int wake(self) except -1:
+        cdef uint64_t one = 1
+        c_write(self.waker, &one, 8)
+        return 0

@@ -1,0 +1,84 @@
+"""The error tree. What the peer is told is in the exception: `.status` or `.close_code`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+
+class WSGroupsError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class HTTPError(WSGroupsError):
+    """Raised in a GET handler to answer with an error status instead of a return value.
+
+    Args:
+        status: the HTTP status code to answer with.
+        detail: plain text for the body; empty means the status phrase.
+        headers: further response headers.
+    """
+
+    def __init__(
+        self, status: int, detail: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail or f"HTTP status {status}")
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+class UpgradeRequiredError(HTTPError):
+    """The route answers WebSocket upgrades only: 426 (RFC 9110 section 15.5.22)."""
+
+    def __init__(self, detail: str = "This address speaks WebSocket only.") -> None:
+        super().__init__(426, detail, {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"})
+
+
+class OriginRefusedError(HTTPError):
+    """The page's origin may not open sockets here: 403 (RFC 6455 section 10.2)."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(403, "This origin may not connect.")
+        self.origin = origin
+
+
+class AlreadyAnsweredError(WSGroupsError):
+    """A second answer was given to one request."""
+
+
+class UnknownGroupError(WSGroupsError, LookupError):
+    """A group name that no handler is registered for, with `Handle(strict_groups=True)`."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"no group {name!r} is registered{did_you_mean(name, known)}")
+        self.name = name
+
+
+class DuplicateHandlerError(WSGroupsError):
+    """Two handlers were registered for the same event of one group, or for one route."""
+
+
+class HandlerSignatureError(WSGroupsError, TypeError):
+    """A function cannot be called the way its decorator promises to call it."""
+
+
+class SocketGoneError(WSGroupsError):
+    """What was awaited cannot happen any more: the socket has closed.
+
+    `close_code` is the code it closed with.
+    """
+
+    def __init__(self, message: str, close_code: int = 1006) -> None:
+        super().__init__(message)
+        self.close_code = close_code
+
+
+class TargetError(WSGroupsError):
+    """The `module:attribute` given on the command line does not lead to a `Handle`."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'chat'?` for a near miss, otherwise an empty string."""
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,99 @@
+"""Every option, once. Command line, keyword arguments and documentation are made from these."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from wsgroups.errors import did_you_mean
+
+SlowConsumer = Literal["disconnect", "drop_newest"]
+
+
+def option(default: Any, help: str) -> Any:
+    """Return a dataclass field with its explanation."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPolicy:
+    """What holds for the sockets of one group. Sizes are bytes, times are seconds."""
+
+    max_message_size: int = option(1 << 20, "largest message; a larger one closes with 1009")
+    max_fragments: int = option(4096, "most frames of one message; more close with 1008")
+    ping_interval: float | None = option(20.0, "ping after so long without a byte; None: never")
+    ping_timeout: float | None = option(20.0, "close when a ping is not answered for so long")
+    close_timeout: float = option(5.0, "how long the peer may take to answer a Close frame")
+    write_high_water: int = option(64 << 10, "unsent bytes from which send returns BUFFERED")
+    write_limit: int = option(1 << 20, "most unsent bytes; then slow_consumer decides")
+    slow_consumer: SlowConsumer = option(
+        "disconnect", "at write_limit: 'disconnect' closes with 1013, 'drop_newest' drops"
+    )
+    max_queued_events: int = option(
+        64, "messages that wait behind a suspended handler before reading stops"
+    )
+    handler_grace: float = option(
+        5.0, "how long a suspended handler may go on after its socket has closed"
+    )
+    origins: Collection[str] | None = option(
+        None, "origins that may connect, '*' for all; None: what the Handle says"
+    )
+    subprotocols: Collection[str] = option((), "subprotocols spoken, the preferred one first")
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, naming them."""
+        for name in ("max_message_size", "max_fragments", "write_limit", "max_queued_events"):
+            _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+        _require(
+            0 < self.write_high_water <= self.write_limit,
+            "write_high_water",
+            "above 0 and at most write_limit",
+            self.write_high_water,
+        )
+        for name in ("ping_interval", "ping_timeout", "close_timeout", "handler_grace"):
+            value = getattr(self, name)
+            _require(value is None or value > 0, name, "above 0", value)
+        _require(
+            self.slow_consumer in ("disconnect", "drop_newest"),
+            "slow_consumer",
+            "'disconnect' or 'drop_newest'",
+            self.slow_consumer,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """What holds for one server. Sizes are bytes, times are seconds."""
+
+    host: str = option("127.0.0.1", "address to listen on")
+    port: int = option(8080, "port to listen on; 0 picks a free one")
+    uds: str | None = option(None, "path of a Unix socket to listen on instead")
+    backlog: int = option(2048, "connections the kernel keeps waiting")
+    handshake_timeout: float = option(10.0, "from accept to the end of the request")
+    keep_alive_timeout: float = option(5.0, "how long a connection may wait between requests")
+    drain_timeout: float = option(30.0, "how long closing sockets may take at shutdown")
+    max_header_line: int = option(8 << 10, "longest request line (414) and header (431)")
+    max_head_size: int = option(32 << 10, "longest request line and headers together (431)")
+    max_headers: int = option(100, "most headers (431)")
+    max_body_size: int = option(1 << 20, "longest request body (413)")
+    max_connections: int = option(0, "most connections at a time (503); 0: as descriptors allow")
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, naming them."""
+        _require(0 <= self.port <= 65535, "port", "0 to 65535", self.port)
+        for name in ("handshake_timeout", "keep_alive_timeout", "drain_timeout"):
+            _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+
+
+def _require(holds: bool, name: str, rule: str, value: object) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {rule}, not {value!r}")
+
+
+def check_options(kind: type[GroupPolicy] | type[ServerConfig], given: dict[str, Any]) -> None:
+    """Raise TypeError for an option that does not exist, with the nearest one that does."""
+    names = [f.name for f in fields(kind)]
+    for name in given:
+        if name not in names:
+            raise TypeError(f"there is no option {name!r}{did_you_mean(name, names)}")

@@ -1,0 +1,1 @@
+"""Listeners and the life of a server: start, serve, drain."""

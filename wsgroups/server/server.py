@@ -1,0 +1,247 @@
+"""One server inside a running loop: start, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import socket
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from wsgroups.closing import CloseCode, close_payload
+from wsgroups.connection.connection import Connection
+from wsgroups.connection.head import RequestHead
+from wsgroups.connection.http import HttpLimits, HttpPhase
+from wsgroups.drivers.choice import acquire_driver, release_driver
+from wsgroups.drivers.epoll import EpollDriver
+from wsgroups.errors import HTTPError
+from wsgroups.policy import ServerConfig, check_options
+from wsgroups.server.listening import open_sockets
+
+logger = logging.getLogger("wsgroups")
+
+_SPARE_DESCRIPTORS = 128  # for the application's own files and sockets
+
+
+class Endpoint(Protocol):
+    """What answers the requests that come to one port."""
+
+    is_closing: bool
+
+    def handle(self, phase: HttpPhase, head: RequestHead) -> None:
+        """Answer a request, now or later."""
+
+
+class Application(Protocol):
+    """What a server serves."""
+
+    def endpoint(self, scheme: str, port: int | None) -> Endpoint:
+        """Return what answers the requests that come to one port."""
+
+    async def settle(self, timeout: float) -> None:
+        """Wait for the handlers that still run."""
+
+
+class Server:
+    """Serves an application in the running loop, asyncio's or uvloop's.
+
+    An asynchronous context manager: leaving it stops accepting, closes every socket with 1001, and
+    waits for their disconnect handlers, for `drain_timeout` seconds at most.
+
+    Attributes:
+        config: the options in force.
+    """
+
+    def __init__(self, app: Application, config: ServerConfig) -> None:
+        self.config = config
+        self._app = app
+        self._sockets: list[socket.socket] = []
+        self._endpoints: list[Endpoint] = []
+        self._host, self._port = config.uds or config.host, 0 if config.uds else config.port
+        self._driver: EpollDriver | None = None
+        self._hurry = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._limits = HttpLimits(
+            max_header_line=config.max_header_line,
+            max_head_size=config.max_head_size,
+            max_body_size=config.max_body_size,
+            max_headers=config.max_headers,
+            handshake_timeout=config.handshake_timeout,
+            keep_alive_timeout=config.keep_alive_timeout,
+        )
+        self._most = _most_connections(config.max_connections)
+
+    # --- where it listens -------------------------------------------------------------------
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The listening sockets."""
+        return tuple(self._sockets)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; 0 for a Unix socket. Still known after it has closed."""
+        return self._port
+
+    @property
+    def host(self) -> str:
+        """The address it listens on, or the path of its Unix socket."""
+        return self._host
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it: `http://127.0.0.1:8080`."""
+        if self.config.uds:
+            return f"http+unix://{self.config.uds}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        """The same for WebSocket clients: `ws://127.0.0.1:8080`."""
+        return "ws" + self.url.removeprefix("http")
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Start listening."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Drain and stop."""
+        await self.close()
+
+    async def start(self) -> None:
+        """Begin to listen and serve.
+
+        Raises:
+            OSError: when the address cannot be had.
+        """
+        if self._driver is not None:
+            raise RuntimeError("this server was started already")
+        loop = asyncio.get_running_loop()
+        self._sockets = open_sockets(self.config)
+        if self.config.uds is None:
+            self._host, self._port = self._sockets[0].getsockname()[:2]
+        self._driver = acquire_driver(loop)
+        for sock in self._sockets:
+            is_tcp = sock.family != socket.AF_UNIX
+            endpoint = self._app.endpoint("http", sock.getsockname()[1] if is_tcp else None)
+            self._endpoints.append(endpoint)
+            self._driver.listen(sock.fileno(), self._acceptor(endpoint), no_delay=is_tcp)
+
+    def _acceptor(self, endpoint: Endpoint) -> Any:
+        def accepted(connection: Connection) -> None:
+            connection.server = self
+            refusal = None
+            if connection.peers > self._most:
+                refusal = HTTPError(503, "The server is full.", {"Retry-After": "1"})
+            HttpPhase(connection, endpoint, self._limits, refusal)
+
+        return accepted
+
+    async def serve_forever(self) -> None:
+        """Wait until the server is closed; cancelling it closes the server."""
+        try:
+            await self._closed.wait()
+        finally:
+            await self.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server is closed."""
+        await self._closed.wait()
+
+    async def close(self, code: int = CloseCode.GOING_AWAY, reason: str | None = None) -> None:
+        """Stop: accept nothing more, close every socket, wait for handlers, then drop what is left.
+
+        Args:
+            code: what the sockets are closed with.
+            reason: the text beside it.
+        """
+        driver, self._driver = self._driver, None
+        if driver is None:
+            await self._closed.wait()
+            return
+        payload = close_payload(code, reason)
+        self._stop_listening(driver)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.config.drain_timeout
+        try:
+            await self._drain(driver, payload, deadline)
+            for connection in driver.connections_of(self):
+                connection.drop_now()
+            await self._app.settle(max(1.0, deadline - loop.time()))
+        finally:
+            for connection in driver.connections_of(self):
+                connection.drop_now()
+            release_driver(loop)
+            self._closed.set()
+
+    def hurry(self) -> None:
+        """Cut a drain short: drop what is still connected."""
+        self._hurry.set()
+
+    def _stop_listening(self, driver: EpollDriver) -> None:
+        for endpoint in self._endpoints:
+            endpoint.is_closing = True
+        for sock in self._sockets:
+            driver.stop_listening(sock.fileno())
+        if self.config.uds:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.config.uds)
+        for sock in self._sockets:
+            sock.close()
+
+    async def _drain(self, driver: EpollDriver, payload: bytes, deadline: float) -> None:
+        """Close every connection and wait until they are gone, in time or in a hurry."""
+        gone = asyncio.Event()
+        driver.watchers.append(gone.set)
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        loop = asyncio.get_running_loop()
+        try:
+            for connection in driver.connections_of(self):
+                connection.shut(payload)
+            while driver.connections_of(self) and not hurry.done():
+                gone.clear()
+                change = asyncio.ensure_future(gone.wait())
+                left = deadline - loop.time()
+                if left <= 0:
+                    break
+                await asyncio.wait(
+                    {change, hurry}, timeout=left, return_when=asyncio.FIRST_COMPLETED
+                )
+                change.cancel()
+        finally:
+            hurry.cancel()
+            driver.watchers.remove(gone.set)
+
+
+def serve(app: Application, **config: Any) -> Server:
+    """Return a server for `async with`, in a running loop.
+
+    Args:
+        app: a Handle.
+        config: ServerConfig options: `host`, `port`, `uds`, ...
+
+    Raises:
+        TypeError: for an option that does not exist.
+        ValueError: for a value that cannot work.
+    """
+    check_options(ServerConfig, config)
+    return Server(app, ServerConfig(**config))
+
+
+def _most_connections(wanted: int) -> int:
+    """The most connections of one process: what was asked for, and what descriptors allow."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = max(1, soft - _SPARE_DESCRIPTORS)
+    return min(wanted, possible) if wanted else possible

@@ -1,0 +1,1 @@
+"""What applications see: Handle, Request, Response, WebSocket, Group."""

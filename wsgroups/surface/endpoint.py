@@ -1,0 +1,166 @@
+"""Between a server's connections and a Handle: each request to its route, each result to bytes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from wsgroups.connection.handshake import check_upgrade, is_same_origin
+from wsgroups.connection.head import RequestHead
+from wsgroups.connection.http import HttpPhase
+from wsgroups.enums import HandlerStatus
+from wsgroups.errors import HTTPError, OriginRefusedError
+from wsgroups.surface.group import Group
+from wsgroups.surface.request import Request
+from wsgroups.surface.response import Response, as_response
+from wsgroups.surface.routing import Route
+
+if TYPE_CHECKING:
+    from wsgroups.surface.handle import Handle
+
+logger = logging.getLogger("wsgroups")
+
+
+class Endpoint:
+    """One listening port of a Handle.
+
+    Attributes:
+        scheme: `http` or `https`.
+        port: the port it listens on; None for a Unix socket.
+        is_closing: True once the server drains.
+    """
+
+    __slots__ = ("_app", "is_closing", "port", "scheme")
+
+    def __init__(self, app: Handle, scheme: str, port: int | None) -> None:
+        self._app = app
+        self.scheme = scheme
+        self.port = port
+        self.is_closing = False
+
+    def handle(self, phase: HttpPhase, head: RequestHead) -> None:
+        """Answer a complete request, now or later.
+
+        Raises:
+            HTTPError: for a request that no handler gets to see; the connection then closes.
+        """
+        is_upgrade = check_upgrade(head) is not None
+        if is_upgrade:
+            self._check_origin(head, self._app.all_origins())
+        request = Request(head, phase, self, is_upgrade)
+        route = self._route(request)
+        if isinstance(route, Response):
+            self._respond(phase, head, route)
+        elif route.is_async:
+            self._app.spawn(self._run_async(route, request, phase, head))
+        else:
+            try:
+                result = route.function(request, **request.path_params)
+            except BaseException as error:
+                self._failed(phase, head, request, error)
+                if not isinstance(error, Exception):
+                    raise
+            else:
+                self._finish(phase, head, request, result)
+
+    def group_for(self, name: str, head: RequestHead) -> Group:
+        """Return the group that a request is upgraded into, if it may be.
+
+        Raises:
+            UnknownGroupError: with strict groups.
+            OriginRefusedError: when the group does not allow the request's origin.
+        """
+        group = self._app.group_for(name)
+        if group.policy.origins is not None:
+            self._check_origin(head, group.policy.origins)
+        else:
+            self._check_origin(head, self._app.origins)
+        return group
+
+    # --- routes -----------------------------------------------------------------------------
+
+    def _route(self, request: Request) -> Route | Response:
+        """The route of a request, or what to say when there is none."""
+        path = request.uri.partition("?")[0]
+        methods, parameters = self._app.router.find(path, self.port)
+        if not methods:
+            return Response(status=404)
+        route = methods.get(request.method)
+        if route is None:
+            return Response(status=405, headers={"Allow": ", ".join(sorted(methods))})
+        if parameters:
+            request.path_params = parameters
+        return route
+
+    async def _run_async(
+        self, route: Route, request: Request, phase: HttpPhase, head: RequestHead
+    ) -> None:
+        try:
+            result = await route.function(request, **request.path_params)
+        except BaseException as error:
+            self._failed(phase, head, request, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._finish(phase, head, request, result)
+
+    # --- answers ----------------------------------------------------------------------------
+
+    def _finish(self, phase: HttpPhase, head: RequestHead, request: Request, result: Any) -> None:
+        """Turn what a handler returned into the answer."""
+        if result is HandlerStatus.HANDLED or (phase.is_answered and result is None):
+            if phase.is_answered:
+                return
+            logger.error("%r was called HANDLED, but has no answer", request)
+            result = Response(status=500)
+        elif phase.is_answered:
+            logger.error("%r has its answer; the handler's %r is ignored", request, result)
+            return
+        try:
+            self._respond(phase, head, as_response(result))
+        except (TypeError, ValueError) as error:
+            self._failed(phase, head, request, error)
+
+    def _failed(
+        self, phase: HttpPhase, head: RequestHead, request: Request, error: BaseException
+    ) -> None:
+        """Answer for a handler that raised; the client learns nothing of the cause."""
+        connection = phase.connection
+        if phase.is_answered:
+            connection.handler_failed(error)
+        elif isinstance(error, HTTPError):
+            if isinstance(error, OriginRefusedError):
+                self._log_origin(error.origin)
+            self._respond(
+                phase, head, Response(error.detail or None, error.status, headers=error.headers)
+            )
+        else:
+            logger.error("handler of %r failed", request, exc_info=error)
+            self._respond(phase, head, Response(status=500))
+
+    def _respond(self, phase: HttpPhase, head: RequestHead, response: Response) -> None:
+        # A handshake that was not accepted ends the connection: its client will not go on in HTTP.
+        keep_alive = head.keep_alive and not self.is_closing and not head.get(b"upgrade")
+        phase.respond(
+            response.encode(keep_alive=keep_alive, with_body=head.method != "HEAD"), keep_alive
+        )
+
+    # --- origins ----------------------------------------------------------------------------
+
+    def _check_origin(self, head: RequestHead, allowed: Collection[str] | None) -> None:
+        """Refuse pages of other origins (RFC 6455 section 10.2); clients without one may pass."""
+        origins = head.get(b"origin")
+        if not origins or (allowed is not None and "*" in allowed):
+            return
+        origin = origins[0].decode("latin-1")
+        if len(origins) == 1 and origin != "null":
+            host = head.get(b"host")[0].decode("latin-1")
+            if is_same_origin(origin, self.scheme, host) or (allowed and origin in allowed):
+                return
+        raise OriginRefusedError(origin)
+
+    def _log_origin(self, origin: str) -> None:
+        logger.warning(
+            "origin %a was refused; allow it with Handle(origins=[%a]) or for one group", origin, origin
+        )

@@ -1,0 +1,104 @@
+"""A group: a kind of socket, with its name, its handlers and its policy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from wsgroups.connection.connection import Connection, GroupCore
+from wsgroups.errors import DuplicateHandlerError
+from wsgroups.policy import GroupPolicy, check_options
+from wsgroups.surface.handlers import Kind, error_handler, event_handler, message_handler
+from wsgroups.surface.runner import Runner
+from wsgroups.surface.websocket import SocketSet
+
+
+class Group(SocketSet):
+    """All sockets upgraded into one group name, and what is to happen with them.
+
+    Made by a Handle. The verbs of a set may be called from any thread.
+
+    Attributes:
+        name: the string given to `send_upgrade`.
+        policy: the limits and rules in force.
+        core: what the connections share; not for applications.
+    """
+
+    def __init__(self, name: str, policy: GroupPolicy, tasks: set[asyncio.Task[None]]) -> None:
+        self.name = name
+        self.core = GroupCore(name)
+        super().__init__(members=self.core.members)
+        self.core.owner = self
+        self.core.runner = self._runner
+        self._tasks = tasks
+        self._set_policy(policy)
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name!r} of {len(self)} sockets>"
+
+    @property
+    def is_registered(self) -> bool:
+        """True when the group has a handler of any kind."""
+        core = self.core
+        handlers = (core.text, core.binary, core.connect, core.error, core.disconnect)
+        return any(handler is not None for handler in handlers)
+
+    def change(self, **policy: Any) -> None:
+        """Change the policy, of live sockets as well; in the loop's thread.
+
+        Raises:
+            TypeError: for an option that does not exist.
+            ValueError: for a value that cannot work.
+        """
+        check_options(GroupPolicy, policy)
+        self._set_policy(replace(self.policy, **policy))
+
+    def _set_policy(self, policy: GroupPolicy) -> None:
+        self.policy = policy
+        self.core.configure(
+            max_message_size=policy.max_message_size,
+            max_fragments=policy.max_fragments,
+            write_high_water=policy.write_high_water,
+            write_limit=policy.write_limit,
+            drop_newest=policy.slow_consumer == "drop_newest",
+            ping_interval=policy.ping_interval,
+            ping_timeout=policy.ping_timeout,
+            close_timeout=policy.close_timeout,
+        )
+
+    def _runner(self, connection: Connection) -> Runner:
+        policy = self.policy
+        return Runner(connection, policy.max_queued_events, policy.handler_grace, self._tasks)
+
+    # --- registration -----------------------------------------------------------------------
+
+    def add_message_handler(self, function: Callable[..., Any], kind: Kind | None) -> None:
+        """Register a function for text, binary or both kinds of messages."""
+        handler, frames = message_handler(function, kind)
+        for frame in frames:
+            self._refuse_second(f"{frame} messages", getattr(self.core, frame))
+        for frame in frames:
+            setattr(self.core, frame, handler)
+
+    def add_connect_handler(self, function: Callable[..., Any]) -> None:
+        """Register a function that is called once a socket is open."""
+        self._refuse_second("connect", self.core.connect)
+        self.core.connect = event_handler(function)
+
+    def add_disconnect_handler(self, function: Callable[..., Any]) -> None:
+        """Register a function that is called once when a socket has closed."""
+        self._refuse_second("disconnect", self.core.disconnect)
+        self.core.disconnect = event_handler(function)
+
+    def add_error_handler(self, function: Callable[..., Any]) -> None:
+        """Register a function that is called with what a handler raised."""
+        self._refuse_second("error", self.core.error)
+        self.core.error = error_handler(function)
+
+    def _refuse_second(self, event: str, taken: object) -> None:
+        if taken is not None:
+            raise DuplicateHandlerError(
+                f"group {self.name!r} has a handler for {event} already; each event has one"
+            )

@@ -1,0 +1,226 @@
+"""The application object: routes, groups, and how to run them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, TypeVar
+
+from wsgroups.errors import UnknownGroupError
+from wsgroups.policy import GroupPolicy, check_options
+from wsgroups.server.running import run
+from wsgroups.surface.endpoint import Endpoint
+from wsgroups.surface.group import Group
+from wsgroups.surface.handlers import Kind
+from wsgroups.surface.routing import Router
+
+logger = logging.getLogger("wsgroups")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Handle:
+    """An application: HTTP routes that upgrade, and the handlers of the groups they upgrade into.
+
+    Register in one thread, before or while it serves.
+
+    Args:
+        strict_groups: an upgrade into a group without handlers raises UnknownGroupError instead of
+            making a push-only socket.
+        origins: origins that may connect beside the server's own, or `"*"` for all.
+        policy: GroupPolicy options that groups begin with.
+    """
+
+    def __init__(
+        self,
+        *,
+        strict_groups: bool = False,
+        origins: Collection[str] | str | None = None,
+        **policy: Any,
+    ) -> None:
+        check_options(GroupPolicy, policy)
+        self.origins: Collection[str] | None = _as_origins(origins)
+        self.router = Router()
+        self._strict = strict_groups
+        self._policy = GroupPolicy(**policy)
+        self._groups: dict[str, Group] = {}
+        self._warned: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- routes -----------------------------------------------------------------------------
+
+    def get(self, path: str, *, port: int | None = None) -> Callable[[Function], Function]:
+        """Register a function for GET requests; only these can be upgraded.
+
+        Args:
+            path: `{name}` and `{name:int}` stand for parameters, passed by name.
+            port: only on this listening port.
+
+        Raises:
+            DuplicateHandlerError: when method and path are taken.
+            HandlerSignatureError: when the function does not take the request and the parameters.
+        """
+        return self._route("GET", path, port)
+
+    def post(self, path: str, *, port: int | None = None) -> Callable[[Function], Function]:
+        """Register a function for POST requests; as `get`."""
+        return self._route("POST", path, port)
+
+    def put(self, path: str, *, port: int | None = None) -> Callable[[Function], Function]:
+        """Register a function for PUT requests; as `get`."""
+        return self._route("PUT", path, port)
+
+    def patch(self, path: str, *, port: int | None = None) -> Callable[[Function], Function]:
+        """Register a function for PATCH requests; as `get`."""
+        return self._route("PATCH", path, port)
+
+    def delete(self, path: str, *, port: int | None = None) -> Callable[[Function], Function]:
+        """Register a function for DELETE requests; as `get`."""
+        return self._route("DELETE", path, port)
+
+    def _route(self, method: str, path: str, port: int | None) -> Callable[[Function], Function]:
+        def register(function: Function) -> Function:
+            self.router.add(method, path, function, port)
+            return function
+
+        return register
+
+    # --- groups -----------------------------------------------------------------------------
+
+    def group(self, name: str, **policy: Any) -> Group:
+        """Return the group of that name, made if need be, with the given options changed.
+
+        Args:
+            name: any string.
+            policy: GroupPolicy options, in force at once, for live sockets as well.
+        """
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = Group(name, self._policy, self._tasks)
+        if policy:
+            if "origins" in policy:
+                policy["origins"] = _as_origins(policy["origins"])
+            group.change(**policy)
+        return group
+
+    def websocket(self, group: str, *, kind: Kind | None = None) -> Callable[[Function], Function]:
+        """Register a function `(message, ws)` for the messages of a group.
+
+        The first parameter's annotation says which: `str` text, `bytes` binary, `str | bytes` or
+        none both, `dict` or `list` JSON text, decoded. `kind` overrides it: `"text"`, `"binary"`,
+        `"both"`, `"json"`.
+
+        Raises:
+            DuplicateHandlerError: when that kind of message has a handler.
+            HandlerSignatureError: when the function cannot be called so.
+        """
+
+        def register(function: Function) -> Function:
+            self.group(group).add_message_handler(function, kind)
+            return function
+
+        return register
+
+    def websocket_connect(self, group: str) -> Callable[[Function], Function]:
+        """Register a function `(ws)`, called when a socket of the group is open."""
+
+        def register(function: Function) -> Function:
+            self.group(group).add_connect_handler(function)
+            return function
+
+        return register
+
+    def websocket_disconnect(self, group: str) -> Callable[[Function], Function]:
+        """Register a function `(ws)`, called once for each upgrade when its socket has closed."""
+
+        def register(function: Function) -> Function:
+            self.group(group).add_disconnect_handler(function)
+            return function
+
+        return register
+
+    def websocket_error(self, group: str) -> Callable[[Function], Function]:
+        """Register a function `(error, ws)`, called when a handler of the group raised.
+
+        The socket may stand first when it is annotated `WebSocket` or named `ws`.
+        """
+
+        def register(function: Function) -> Function:
+            self.group(group).add_error_handler(function)
+            return function
+
+        return register
+
+    # --- for endpoints ----------------------------------------------------------------------
+
+    def endpoint(self, scheme: str, port: int | None) -> Endpoint:
+        """Return what answers the requests that come to one port."""
+        return Endpoint(self, scheme, port)
+
+    def group_for(self, name: str) -> Group:
+        """Return the group to upgrade into.
+
+        Raises:
+            UnknownGroupError: with strict groups, when nothing is registered for it.
+        """
+        group = self._groups.get(name)
+        if group is not None and group.is_registered:
+            return group
+        known = [g.name for g in self._groups.values() if g.is_registered]
+        if self._strict:
+            raise UnknownGroupError(name, known)
+        if name not in self._warned and len(self._warned) < 1000:
+            self._warned.add(name)
+            logger.warning("%s; its sockets are push-only", UnknownGroupError(name, known))
+        return self.group(name)
+
+    def all_origins(self) -> Collection[str] | None:
+        """Return every origin that some group allows, for the check before any handler."""
+        allowed = set(self.origins or ())
+        for group in self._groups.values():
+            allowed.update(group.policy.origins or ())
+        return allowed
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run an asynchronous handler as a task that the server waits for when it stops."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settle(self, timeout: float) -> None:
+        """Wait for the handlers that still run in this loop; cancel what takes longer.
+
+        Args:
+            timeout: seconds.
+        """
+        loop = asyncio.get_running_loop()
+        tasks = {
+            t for t in self._tasks if t.get_loop() is loop and t is not asyncio.current_task()
+        }
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=timeout)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1)
+
+    # --- running ----------------------------------------------------------------------------
+
+    def run(self, **config: Any) -> None:
+        """Serve until SIGINT or SIGTERM, on uvloop where it is installed. Blocks.
+
+        Args:
+            config: ServerConfig options: `host`, `port`, `uds`, ...
+        """
+        run(self, **config)
+
+
+def _as_origins(origins: Collection[str] | str | None) -> Collection[str] | None:
+    """A lone `"*"` or origin as a collection; trailing slashes are a usual slip."""
+    if origins is None:
+        return None
+    if isinstance(origins, str):
+        origins = [origins]
+    return frozenset(origin.rstrip("/") for origin in origins)

@@ -1,0 +1,149 @@
+"""From a decorated function to a `Handler`: what it wants, told by its annotations."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, Literal, Union
+
+import orjson
+
+from wsgroups.connection.connection import Handler
+from wsgroups.errors import HandlerSignatureError
+from wsgroups.surface.websocket import WebSocket
+
+Kind = Literal["text", "binary", "both", "json"]
+KINDS = ("text", "binary", "both", "json")
+
+_SOCKET_NAMES = frozenset({"ws", "socket", "websocket", "sock", "client"})
+
+
+def message_handler(
+    function: Callable[..., Any], kind: Kind | None
+) -> tuple[Handler, tuple[Literal["text", "binary"], ...]]:
+    """Return the handler for `(message, socket)` and the frame types it takes.
+
+    Raises:
+        HandlerSignatureError: when the function cannot be called so, or its message type is unknown.
+    """
+    annotations = _positional(function, 2, "(message, ws)")
+    wanted, decode = _wanted(function, annotations[0], kind)
+    handler = Handler(function, is_async=is_async(function), decode=decode)
+    return handler, wanted
+
+
+def event_handler(function: Callable[..., Any]) -> Handler:
+    """Return the handler for `(socket,)`: connect and disconnect."""
+    _positional(function, 1, "(ws)")
+    return Handler(function, is_async=is_async(function), takes_message=False)
+
+
+def error_handler(function: Callable[..., Any]) -> Handler:
+    """Return the handler for `(error, socket)`.
+
+    The two may stand in either order: the socket is the parameter annotated `WebSocket`, or the one
+    with a name like `ws`.
+    """
+    annotations = _positional(function, 2, "(error, ws)")
+    names = list(inspect.signature(function).parameters)
+    called: Callable[..., Any] = function
+    if annotations[0] is WebSocket or (
+        annotations[1] is not WebSocket and names[0] in _SOCKET_NAMES
+    ):
+
+        def called(error: BaseException, socket: WebSocket) -> Any:
+            return function(socket, error)
+
+    return Handler(called, is_async=is_async(function))
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """True for `async def` functions, methods, partials of them, and objects called as such."""
+    while hasattr(function, "func"):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004
+    )
+
+
+def _positional(function: Callable[..., Any], count: int, form: str) -> list[Any]:
+    """Check that the function takes `count` positional arguments; return their annotations."""
+    name = getattr(function, "__qualname__", repr(function))
+    try:
+        signature = inspect.signature(function)
+        signature.bind(*range(count))
+    except TypeError as error:
+        raise HandlerSignatureError(f"{name} must take {form}: {error}") from None
+    except ValueError:  # a built-in without a signature
+        return [inspect.Parameter.empty] * count
+    hints = _hints(function)
+    parameters = [
+        p
+        for p in signature.parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    annotations = [hints.get(p.name, p.annotation) for p in parameters[:count]]
+    return annotations + [inspect.Parameter.empty] * (count - len(annotations))
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError):
+        # A name that exists for type checkers only; the annotation stays as it is written.
+        return {}
+
+
+def _wanted(
+    function: Callable[..., Any], annotation: Any, kind: Kind | None
+) -> tuple[tuple[Literal["text", "binary"], ...], Callable[[bytes], Any] | None]:
+    """The frame types and the decoder that an annotation or a `kind` asks for."""
+    if kind is not None and kind not in KINDS:
+        raise HandlerSignatureError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    if kind is None:
+        kind = _kind_of(function, annotation)
+    if kind == "text":
+        return ("text",), None
+    if kind == "binary":
+        return ("binary",), None
+    if kind == "both":
+        return ("text", "binary"), None
+    return ("text",), _json_decoder(annotation)
+
+
+def _kind_of(function: Callable[..., Any], annotation: Any) -> Kind:
+    if isinstance(annotation, str):  # could not be resolved: go by what is written
+        annotation = {"str": str, "bytes": bytes, "dict": dict, "list": list}.get(annotation)
+    if annotation in (inspect.Parameter.empty, Any):
+        return "both"
+    if annotation is str:
+        return "text"
+    if annotation is bytes:
+        return "binary"
+    origin = typing.get_origin(annotation)
+    if origin in (Union, types.UnionType) and set(typing.get_args(annotation)) == {str, bytes}:
+        return "both"
+    if (origin or annotation) in (dict, list):
+        return "json"
+    name = getattr(function, "__qualname__", repr(function))
+    raise HandlerSignatureError(
+        f"{name}: a message cannot be given as {annotation!r}; "
+        "annotate it str, bytes, str | bytes, dict or list"
+    )
+
+
+def _json_decoder(annotation: Any) -> Callable[[bytes], Any]:
+    """Return what makes a JSON value of the payload and holds it to the annotation."""
+    expected = typing.get_origin(annotation) or annotation
+    if expected not in (dict, list):
+        return orjson.loads
+
+    def decode(payload: bytes) -> Any:
+        value = orjson.loads(payload)
+        if not isinstance(value, expected):
+            raise ValueError(f"expected a JSON {expected.__name__}, got {type(value).__name__}")
+        return value
+
+    return decode

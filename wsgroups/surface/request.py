@@ -1,0 +1,255 @@
+"""What a handler gets: one HTTP request, and the way to turn it into a WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
+
+from wsgroups.connection.connection import format_address
+from wsgroups.connection.handshake import encode_switch, requested_subprotocols
+from wsgroups.connection.head import RequestHead
+from wsgroups.connection.http import HttpPhase
+from wsgroups.errors import AlreadyAnsweredError, HTTPError, UpgradeRequiredError
+from wsgroups.ids import sequence
+from wsgroups.surface.websocket import WebSocket, open_socket
+
+if TYPE_CHECKING:
+    from wsgroups.surface.endpoint import Endpoint
+
+Cookies = Iterable[str] | Mapping[str, str] | SimpleCookie
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+
+_OURS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+_NO_PARAMETERS: dict[str, Any] = {}
+
+
+class Body(bytes):
+    """A request's body: bytes, which `await` also gives, for handlers written that way."""
+
+    def __await__(self) -> Generator[Any, None, bytes]:
+        """Return itself without waiting: the body is complete before a handler is called."""
+        yield from ()
+        return self
+
+
+class Request:
+    """One HTTP request. In the loop's thread only, until it is answered; then it can be read
+    anywhere.
+
+    Attributes:
+        method: the method, upper case.
+        uri: the request target, path and query, as sent.
+        path_params: the parameters of the route.
+        websocket_upgrade: True for a valid WebSocket handshake.
+    """
+
+    __slots__ = (
+        "_endpoint", "_head", "_id", "_peer", "_phase", "method", "path_params", "uri",
+        "websocket_upgrade",
+    )  # fmt: skip
+
+    def __init__(
+        self, head: RequestHead, phase: HttpPhase, endpoint: Endpoint, is_upgrade: bool
+    ) -> None:
+        self._head: RequestHead | bytes = head
+        self._phase: HttpPhase | None = phase
+        self._peer = b""
+        self._endpoint = endpoint
+        self._id: int | None = None
+        self.method = head.method
+        self.uri = head.target
+        self.path_params: dict[str, Any] = _NO_PARAMETERS
+        self.websocket_upgrade = is_upgrade
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.uri!r}>"
+
+    # --- what was asked ---------------------------------------------------------------------
+
+    @property
+    def _parsed(self) -> RequestHead:
+        head = self._head
+        return RequestHead(head) if isinstance(head, bytes) else head
+
+    @property
+    def path(self) -> str:
+        """The path, percent-decoded."""
+        return unquote(self.uri.partition("?")[0])
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+        return self._endpoint.scheme
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """The client's address and port; None on a Unix socket."""
+        return format_address(self._phase.connection.peer if self._phase else self._peer)
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """The subprotocols that the client offers, in its order."""
+        return requested_subprotocols(self._parsed)
+
+    def body(self) -> Body:
+        """Return the whole body. `await request.body()` gives the same."""
+        return Body(self._parsed.body)
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """All headers: names without regard to case, several values each (latin-1)."""
+        return CIMultiDictProxy(
+            CIMultiDict(
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in self._parsed.headers
+            )
+        )
+
+    @property
+    def query(self) -> MultiDictProxy[str]:
+        """The query's parameters, percent-decoded; several values each."""
+        query = self.uri.partition("?")[2]
+        return MultiDictProxy(MultiDict(parse_qsl(query, keep_blank_values=True)))
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that came with the request; malformed ones are left out."""
+        cookies: dict[str, str] = {}
+        for header in self._parsed.get(b"cookie"):
+            for part in header.decode("latin-1").split(";"):
+                name, equals, value = part.strip().partition("=")
+                if equals:
+                    cookies.setdefault(name.strip(), value.strip().strip('"'))
+        return cookies
+
+    # --- the answer -------------------------------------------------------------------------
+
+    def get_websocket_id(self) -> int:
+        """Return the id that the socket will have when this request is upgraded."""
+        if self._id is None:
+            self._id = sequence.next()
+        return self._id
+
+    def require_upgrade(self) -> None:
+        """Go on only with a WebSocket handshake.
+
+        Raises:
+            UpgradeRequiredError: for any other request; it is answered with 426.
+        """
+        if not self.websocket_upgrade:
+            raise UpgradeRequiredError
+
+    def send_upgrade(
+        self,
+        group: str,
+        cookies: Cookies | None = None,
+        headers: Headers | None = None,
+        session: Any = None,
+        *,
+        subprotocol: str | None = None,
+        data: Any = None,
+    ) -> WebSocket:
+        """Answer with 101 and make the connection a socket of `group`.
+
+        The socket can be used at once: what is sent queues behind the 101, in order. Return
+        `HandlerStatus.HANDLED` afterwards.
+
+        Args:
+            group: names the handlers that get the socket's messages.
+            cookies: `"name=value"` strings with attributes if wanted, a dict, or a SimpleCookie.
+            headers: further headers of the 101.
+            session: becomes `ws.session`.
+            subprotocol: what to agree on; None for the group's first one that the client offers.
+            data: becomes `ws.data`.
+
+        Raises:
+            UpgradeRequiredError: the request is no WebSocket handshake.
+            AlreadyAnsweredError: the request has its answer.
+            UnknownGroupError: with `Handle(strict_groups=True)`.
+            OriginRefusedError: the group does not allow the request's origin.
+            ValueError: CR, LF or NUL in a cookie or header, or a header that is ours to send.
+        """
+        self.require_upgrade()
+        phase, head = self._phase, self._parsed
+        if phase is None or phase.is_answered:
+            raise AlreadyAnsweredError("this request already has its answer")
+        endpoint = self._endpoint
+        if endpoint.is_closing:
+            raise HTTPError(503, "The server is shutting down.", {"Retry-After": "1"})
+        target = endpoint.group_for(group, head)
+        subprotocol = _agree(subprotocol, target.policy.subprotocols, head)
+        response = encode_switch(
+            head.get(b"sec-websocket-key")[0],
+            subprotocol=subprotocol,
+            headers=[*_cookie_headers(cookies), *_checked_headers(headers)],
+        )
+        id = self.get_websocket_id()
+        connection = phase.connection
+        socket = open_socket(connection, id)
+        self._head, self._peer, self._phase, self._id = head.raw, connection.peer, None, None
+        connection.request = self
+        connection.session = session
+        connection.data = data
+        connection.subprotocol = subprotocol
+        if not phase.upgrade(response, target.core, id, socket):
+            return WebSocket(id)  # the client is gone already
+        return socket
+
+
+def _agree(chosen: str | None, spoken: Iterable[str], head: RequestHead) -> str | None:
+    """The subprotocol to answer with (RFC 6455 section 4.2.2): only one that was offered."""
+    if chosen is None and not spoken:
+        return None
+    offered = requested_subprotocols(head)
+    if chosen is not None:
+        if chosen not in offered:
+            raise ValueError(
+                f"subprotocol {chosen!r} was not offered by the client; it offers "
+                f"{', '.join(offered) or 'none'}"
+            )
+        return chosen
+    return next((name for name in spoken if name in offered), None)
+
+
+def _cookie_headers(cookies: Cookies | None) -> list[tuple[str, str]]:
+    if cookies is None:
+        return []
+    if isinstance(cookies, str):
+        raise TypeError("cookies is a list of 'name=value' strings, a dict or a SimpleCookie")
+    if isinstance(cookies, SimpleCookie):
+        lines: Iterable[str] = [morsel.OutputString() for morsel in cookies.values()]
+    elif isinstance(cookies, Mapping):
+        jar = SimpleCookie()
+        try:
+            for name, value in cookies.items():
+                jar[name] = value
+        except CookieError as error:
+            raise ValueError(f"cookie {name!r} is malformed: {error}") from None
+        lines = [morsel.OutputString() for morsel in jar.values()]
+    else:
+        lines = cookies
+    return [("Set-Cookie", line) for line in lines]
+
+
+def _checked_headers(headers: Headers | None) -> list[tuple[str, str]]:
+    items = list(headers.items() if isinstance(headers, Mapping) else headers or ())
+    for name, _ in items:
+        if name.lower() in _OURS:
+            raise ValueError(f"header {name!r} is part of the handshake and cannot be set")
+    return items

@@ -1,0 +1,60 @@
+"""The awaitable verbs of a socket. They may be awaited in any loop, also another thread's."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from typing import TYPE_CHECKING
+
+from wsgroups.errors import SocketGoneError
+
+if TYPE_CHECKING:
+    from wsgroups.connection.connection import Connection
+
+_numbers = itertools.count()
+
+
+async def ping(connection: Connection | None, timeout: float | None) -> float:
+    """Send a ping and return how many seconds the answer took.
+
+    Raises:
+        SocketGoneError: when the socket is closed before the pong.
+        TimeoutError: when `timeout` seconds pass first.
+    """
+    if connection is None:
+        raise SocketGoneError("no ping: the socket is closed")
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[bool] = loop.create_future()
+    payload = next(_numbers).to_bytes(8, "big")
+    began = time.perf_counter()
+
+    def settle(result: bool) -> None:
+        loop.call_soon_threadsafe(_resolve, answered, result)
+
+    connection.run_in_loop(lambda: connection.ping(payload, settle))
+    if not await asyncio.wait_for(answered, timeout):
+        info = connection.close_info
+        raise SocketGoneError(
+            "the socket closed before it answered the ping", info.code if info else 1006
+        )
+    return time.perf_counter() - began
+
+
+async def drain(connection: Connection | None) -> None:
+    """Wait until everything sent so far is with the kernel, or the socket is gone."""
+    if connection is None:
+        return
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bool] = loop.create_future()
+
+    def settle() -> None:
+        loop.call_soon_threadsafe(_resolve, done, True)
+
+    connection.run_in_loop(lambda: connection.when_drained(settle))
+    await done
+
+
+def _resolve(future: asyncio.Future[bool], result: bool) -> None:
+    if not future.done():
+        future.set_result(result)

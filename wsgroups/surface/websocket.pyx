@@ -1,0 +1,563 @@
+"""The socket and the sets of sockets as applications see them.
+
+Every verb works from any thread: in the loop's own thread it acts at once, from another it goes
+through the driver's mailbox, in order.
+"""
+
+import time
+from functools import partial
+
+from cpython.buffer cimport (
+    PyBUF_CONTIG_RO,
+    PyBuffer_Release,
+    PyObject_CheckBuffer,
+    PyObject_GetBuffer,
+)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from wsgroups.codec.frames cimport OP_BINARY, OP_TEXT
+from wsgroups.connection.connection cimport (
+    RESULT_DROPPED,
+    RESULT_GONE,
+    RESULT_OK,
+    STATE_OPEN,
+    Connection,
+)
+from wsgroups.connection.members cimport Members
+from wsgroups.connection.outbox cimport Block, block_frame, block_release
+from wsgroups.connection.registry cimport registry_find
+from wsgroups.connection.stream cimport Driver
+
+import orjson
+
+from wsgroups.closing import CloseCode, close_payload
+from wsgroups.connection.stream import current_socket
+from wsgroups.enums import ConnectionFlags, SendResult, SocketStatus
+from wsgroups.ids import MAX_ID, sequence
+from wsgroups.surface import waiting
+
+cdef tuple RESULTS = tuple(SendResult)
+
+cdef enum:
+    FIN = 0x80
+    AFTER_SEND = 8
+    IMMEDIATELY = 64
+    GRACEFULLY = 2048
+    MAILBOX_BOUND = 65536
+
+cdef double MAILBOX_PATIENCE = 1.0  # seconds
+
+
+cdef class Payload:
+    """The bytes of a message to be sent, and its opcode; holds on to what it was made from."""
+
+    cdef const char* data
+    cdef Py_ssize_t size
+    cdef uint8_t opcode
+    cdef PyObject* owner       # an immutable object that holds the bytes, or NULL
+    cdef object source
+    cdef Py_buffer view
+    cdef bint has_view
+
+    def __dealloc__(self):
+        if self.has_view:
+            PyBuffer_Release(&self.view)
+
+    cdef int fill(self, object data, object is_text) except -1:
+        self.source = data
+        if isinstance(data, str):
+            self.data = PyUnicode_AsUTF8AndSize(data, &self.size)
+            self.owner = <PyObject*> data
+            self.opcode = OP_TEXT
+        elif PyBytes_CheckExact(data):
+            self.data = PyBytes_AS_STRING(data)
+            self.size = PyBytes_GET_SIZE(data)
+            self.owner = <PyObject*> data
+            self.opcode = OP_BINARY
+        elif PyObject_CheckBuffer(data):
+            PyObject_GetBuffer(data, &self.view, PyBUF_CONTIG_RO)
+            self.has_view = True
+            self.data = <const char*> self.view.buf
+            self.size = self.view.len
+            self.opcode = OP_BINARY
+        else:
+            raise TypeError(
+                f"send() takes str or bytes, not {type(data).__name__}; "
+                "send_json() takes dicts and lists"
+            )
+        if is_text is not None and bool(is_text) != (self.opcode == OP_TEXT):
+            if is_text:
+                self.data[:self.size].decode("utf-8")  # text frames hold UTF-8 only (section 5.6)
+            self.opcode = OP_TEXT if is_text else OP_BINARY
+        return 0
+
+
+cdef class Delivery:
+    """A message on its way from another thread to one socket."""
+
+    cdef Connection connection
+    cdef Block* block
+    cdef int flags
+
+    def __dealloc__(self):
+        if self.block != NULL:
+            block_release(self.block)
+
+    def __call__(self):
+        self.connection.send_shared(self.block)
+        follow(self.connection, self.flags)
+
+
+cdef class Broadcast:
+    """A message on its way from another thread to the members of a set that a driver serves."""
+
+    cdef Members members
+    cdef Driver driver
+    cdef Block* block
+    cdef object excluded
+
+    def __dealloc__(self):
+        if self.block != NULL:
+            block_release(self.block)
+
+    def __call__(self):
+        spread(self.members, self.driver, self.block, mark_excluded(self.excluded))
+
+
+cdef int follow(Connection connection, int flags) except -1:
+    """Do what the flags ask for after a send."""
+    if flags & IMMEDIATELY:
+        if connection.state == STATE_OPEN:
+            connection.driver.flush(connection)
+        connection.drop()
+    elif flags & (AFTER_SEND | GRACEFULLY):
+        connection.disconnect(1000, b"", 0)
+    return 0
+
+
+cdef bint has_room(Driver driver) except -1:
+    """Wait a moment while the loop is far behind with what threads send; False if it stays so."""
+    cdef double until
+    if driver.mailbox_size() < MAILBOX_BOUND:
+        return True
+    until = time.monotonic() + MAILBOX_PATIENCE
+    while driver.mailbox_size() >= MAILBOX_BOUND:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+class _Current:
+    """`WebSocket.current`: read on the class, as on an instance."""
+
+    def __get__(self, instance, owner):
+        return current_socket.get()
+
+
+cdef class WebSocket:
+    """A socket, by its id: `WebSocket(id)` is the same socket wherever and whenever it is made.
+
+    Args:
+        id: the integer id. Any integer is taken: `status` says what it is.
+    """
+
+    current = _Current()
+
+    def __init__(self, id):
+        number = id.__index__() if hasattr(id, "__index__") else None
+        if number is None:
+            raise TypeError(f"a socket id is an int, not {type(id).__name__}")
+        if 0 <= number <= MAX_ID:
+            self.key = number
+        else:
+            self.key = -1
+            self.number = number
+
+    cdef Connection live(self):
+        """The connection, when the socket was found alive once; it may be closed by now."""
+        cdef PyObject* found
+        if self.connection is None and self.key >= 0:
+            found = registry_find(self.key)
+            if found != NULL:
+                self.connection = <Connection> found
+        return self.connection
+
+    # --- identity ---------------------------------------------------------------------------
+
+    @property
+    def id(self):
+        """The id: 63 bits, for ever this socket's own."""
+        return self.key if self.key >= 0 else self.number
+
+    def to_uint64(self):
+        """Return the id, by the name that Starcounter gives it."""
+        return self.id
+
+    def __int__(self):
+        return self.id
+
+    def __index__(self):
+        return self.id
+
+    def __eq__(self, other):
+        if isinstance(other, WebSocket):
+            return self.id == other.id
+        return NotImplemented
+
+    def __hash__(self):
+        return hash(self.id)
+
+    def __repr__(self):
+        cdef Connection connection = self.live()
+        name = "" if connection is None else f" group={connection.group.name!r}"
+        return f"<WebSocket {self.id}{name} {self.status.value}>"
+
+    # --- state ------------------------------------------------------------------------------
+
+    @property
+    def status(self):
+        """What is known about the id, as a SocketStatus."""
+        cdef Connection connection = self.live()
+        if connection is not None:
+            return SocketStatus.OPEN if connection.state == STATE_OPEN else SocketStatus.CLOSED
+        return sequence.status(self.id)
+
+    def is_dead(self):
+        """True when nothing can be sent any more: looks at the live socket, for any id."""
+        cdef Connection connection = self.live()
+        return connection is None or connection.state != STATE_OPEN
+
+    @property
+    def buffered_amount(self):
+        """Bytes sent that the kernel has not taken yet."""
+        cdef Connection connection = self.live()
+        return 0 if connection is None else connection.unsent()
+
+    @property
+    def close_info(self):
+        """How the socket ended, as a CloseInfo; None while it is open or when it is unknown."""
+        cdef Connection connection = self.live()
+        return None if connection is None else connection.close_info
+
+    @property
+    def group(self):
+        """The Group the socket was upgraded into, or None when it is unknown."""
+        cdef Connection connection = self.live()
+        return None if connection is None else connection.group.owner
+
+    @property
+    def request(self):
+        """The Request that was upgraded."""
+        cdef Connection connection = self.live()
+        return None if connection is None else connection.request
+
+    @property
+    def subprotocol(self):
+        """The subprotocol that was agreed on, or None."""
+        cdef Connection connection = self.live()
+        return None if connection is None else connection.subprotocol
+
+    @property
+    def session(self):
+        """The session attached at the upgrade, or None."""
+        cdef Connection connection = self.live()
+        return None if connection is None else connection.session
+
+    @property
+    def data(self):
+        """Any object of the application's."""
+        cdef Connection connection = self.live()
+        return None if connection is None else connection.data
+
+    @data.setter
+    def data(self, value):
+        cdef Connection connection = self.live()
+        if connection is not None:
+            connection.data = value
+
+    # --- verbs ------------------------------------------------------------------------------
+
+    def send(self, data, is_text=None, int flags=0):
+        """Send one message. Never blocks; never raises for a peer that is gone.
+
+        Args:
+            data: str goes as text, bytes-like as binary; it is copied unless it is immutable.
+            is_text: overrides either way; bytes sent as text must be UTF-8.
+            flags: what to do with the connection afterwards, as ConnectionFlags.
+
+        Returns:
+            SendResult: from another thread `OK` means that the message is on its way.
+        """
+        cdef Connection connection = self.live()
+        cdef Payload payload
+        cdef const char* text
+        cdef Py_ssize_t size
+        cdef int result
+        if (
+            is_text is None and flags == 0 and connection is not None
+            and connection.driver.is_here()
+        ):
+            # The two usual kinds without any object in between.
+            if PyBytes_CheckExact(data):
+                return RESULTS[connection.send(
+                    OP_BINARY, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), <PyObject*> data
+                )]
+            if type(data) is str:
+                text = PyUnicode_AsUTF8AndSize(data, &size)
+                return RESULTS[connection.send(OP_TEXT, text, size, <PyObject*> data)]
+        payload = Payload()
+        payload.fill(data, is_text)
+        if connection is None:
+            return RESULTS[RESULT_GONE]
+        if not connection.driver.is_here():
+            return RESULTS[deliver_from_afar(connection, payload, flags)]
+        result = connection.send(payload.opcode, payload.data, payload.size, payload.owner)
+        follow(connection, flags)
+        return RESULTS[result]
+
+    def send_json(self, value):
+        """Send `value` as JSON text (orjson). Returns a SendResult."""
+        return self.send(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode())
+
+    def disconnect(self, message=None, code=CloseCode.NORMAL):
+        """Begin the close handshake; what was sent before goes out first. From any thread.
+
+        Args:
+            message: the close reason; cut at 123 bytes, on a character boundary.
+            code: 1000-1003, 1007-1014 or 3000-4999.
+
+        Raises:
+            ValueError: for a code that may not be sent (RFC 6455 section 7.4).
+        """
+        cdef Connection connection = self.live()
+        payload = close_payload(int(code), message)
+        if connection is not None:
+            connection.run_in_loop(partial(connection.shut, payload))
+
+    async def drain(self):
+        """Wait until everything sent so far is with the kernel, or the socket is gone."""
+        await waiting.drain(self.live())
+
+    async def ping(self, timeout=None):
+        """Send a ping and return the seconds until its pong.
+
+        Raises:
+            SocketGoneError: when the socket closes first.
+            TimeoutError: when `timeout` seconds pass first.
+        """
+        return await waiting.ping(None if self.is_dead() else self.live(), timeout)
+
+
+cdef int deliver_from_afar(Connection connection, Payload payload, int flags) except -1:
+    """Send from another thread than the loop's."""
+    cdef Delivery delivery
+    if connection.state != STATE_OPEN:
+        return RESULT_GONE
+    if not has_room(connection.driver):
+        return RESULT_DROPPED
+    delivery = Delivery()
+    delivery.connection = connection
+    delivery.flags = flags
+    delivery.block = block_frame(
+        FIN | payload.opcode, payload.data, payload.size, payload.owner
+    )
+    if delivery.block == NULL:
+        raise MemoryError
+    connection.driver.post(delivery)
+    return RESULT_OK
+
+
+def open_socket(Connection connection not None, int64_t id):
+    """Return the WebSocket that the handlers of an upgraded connection get."""
+    cdef WebSocket socket = WebSocket.__new__(WebSocket)
+    socket.connection = connection
+    socket.key = id
+    return socket
+
+
+# --- sets -----------------------------------------------------------------------------------
+
+cdef uint32_t last_mark = 0
+
+
+cdef uint32_t mark_excluded(excluded) except? 0:
+    """Mark the sockets that a walk is to leave out; returns the mark, 0 when there are none."""
+    global last_mark
+    cdef PyObject* found
+    if not excluded:
+        return 0
+    last_mark = last_mark + 1 if last_mark < 0xFFFFFFFF else 1
+    for id in excluded:
+        found = registry_find(id)
+        if found != NULL:
+            (<Connection> found).mark = last_mark
+    return last_mark
+
+
+cdef int spread(Members members, Driver driver, Block* block, uint32_t mark) except -1:
+    """Send a frame to the members that `driver` serves; returns how many took it."""
+    cdef uint32_t i = members.count
+    cdef int reached = 0
+    cdef Connection connection
+    while i > 0:
+        # From the end: a member that is cut off leaves, and the last one takes its place.
+        i -= 1
+        if i >= members.count:
+            continue
+        connection = <Connection> members.items[i]
+        if connection.driver is driver and (mark == 0 or connection.mark != mark):
+            reached += connection.send_shared(block) < RESULT_DROPPED
+    return reached
+
+
+def _ids_of(excluded):
+    """The valid ids named by a socket, an id, a set of sockets, or an iterable of these."""
+    if isinstance(excluded, SocketSet):
+        return excluded.ids()
+    if isinstance(excluded, (WebSocket, int)):
+        return [int(excluded)] if 0 <= int(excluded) <= MAX_ID else []
+    return [id for part in excluded for id in _ids_of(part)]
+
+
+cdef class SocketSet:
+    """A set of live sockets that sends to all of them. Closed sockets leave it by themselves.
+
+    Every method may be called from any thread.
+
+    Args:
+        sockets: WebSockets or ids to begin with.
+    """
+
+    def __init__(self, sockets=(), *, Members members=None):
+        self.members = Members() if members is None else members
+        for socket in sockets:
+            self.add(socket)
+
+    def __len__(self):
+        return self.members.count
+
+    def __contains__(self, socket):
+        cdef Connection connection = as_connection(socket)
+        return connection is not None and self.members.has(<PyObject*> connection)
+
+    def __iter__(self):
+        """Iterate over the sockets that are members now."""
+        cdef uint32_t i
+        return iter([
+            (<Connection> self.members.items[i]).socket for i in range(self.members.count)
+        ])
+
+    def __repr__(self):
+        return f"<{type(self).__name__} of {len(self)} sockets>"
+
+    def ids(self):
+        """Return the ids of the members as a list of int."""
+        cdef uint32_t i
+        return [(<Connection> self.members.items[i]).id for i in range(self.members.count)]
+
+    def add(self, socket):
+        """Take in a socket, given as WebSocket or id; False when it is not open."""
+        cdef Connection connection = as_connection(socket)
+        if connection is None or connection.state != STATE_OPEN:
+            return False
+        connection.join(self.members)
+        return True
+
+    def discard(self, socket):
+        """Let go of a socket, given as WebSocket or id, if it is a member."""
+        cdef Connection connection = as_connection(socket)
+        if connection is not None:
+            connection.leave(self.members)
+
+    def send(self, data, exclude=(), is_text=None):
+        """Send one message to every member; it is encoded once.
+
+        Args:
+            data: str goes as text, bytes-like as binary.
+            exclude: leaves out a socket, an id, a SocketSet, or an iterable of these.
+            is_text: overrides the kind of frame.
+
+        Returns:
+            int: how many sockets the message is on its way to.
+        """
+        cdef Payload payload = Payload()
+        cdef Block* block
+        payload.fill(data, is_text)
+        excluded = _ids_of(exclude) if exclude is not () else ()
+        if self.members.count == 0:
+            return 0
+        block = block_frame(FIN | payload.opcode, payload.data, payload.size, payload.owner)
+        if block == NULL:
+            raise MemoryError
+        try:
+            return self.send_block(block, excluded)
+        finally:
+            block_release(block)
+
+    cdef int send_block(self, Block* block, excluded) except -1:
+        cdef uint32_t i, mark = mark_excluded(excluded)
+        cdef Connection connection
+        cdef Driver driver, here = None
+        cdef list away = []
+        cdef int reached = 0
+        for i in range(self.members.count):
+            connection = <Connection> self.members.items[i]
+            driver = connection.driver
+            if driver is here:
+                continue
+            if here is None and driver.is_here():
+                here = driver
+            elif driver not in away:
+                away.append(driver)
+            if driver is not here and (mark == 0 or connection.mark != mark):
+                reached += 1
+        if here is not None:
+            reached += spread(self.members, here, block, mark)
+        for driver in away:
+            self.post_broadcast(driver, block, excluded)
+        return reached
+
+    cdef int post_broadcast(self, Driver driver, Block* block, excluded) except -1:
+        cdef Broadcast broadcast = Broadcast()
+        broadcast.members = self.members
+        broadcast.driver = driver
+        broadcast.excluded = excluded
+        block.references += 1
+        broadcast.block = block
+        has_room(driver)
+        return driver.post(broadcast)
+
+    def send_json(self, value, exclude=()):
+        """Send `value` as JSON text to every member; encoded once. Returns how many."""
+        return self.send(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode(), exclude)
+
+    def send_to_all(self, data):
+        """Send one message to every member. Returns how many."""
+        return self.send(data)
+
+    def send_to_all_except_one(self, data, socket):
+        """Send one message to every member but `socket`, a WebSocket or an id. Returns how many."""
+        return self.send(data, exclude=(socket,))
+
+    def close(self, code=CloseCode.NORMAL, reason=None):
+        """Begin the close handshake with every member.
+
+        Raises:
+            ValueError: for a code that may not be sent.
+        """
+        close_payload(int(code), reason)
+        for socket in self:
+            socket.disconnect(reason, code)
+
+
+cdef Connection as_connection(socket):
+    """The connection of a WebSocket or an id, or None."""
+    if isinstance(socket, WebSocket):
+        return (<WebSocket> socket).live()
+    if isinstance(socket, int):
+        return (<WebSocket> WebSocket(socket)).live()
+    raise TypeError(f"expected a WebSocket or an id, not {type(socket).__name__}")
