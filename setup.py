@@ -14,6 +14,7 @@ MODULES = [
     "wsgroups.connection.connection",
     "wsgroups.connection.http",
     "wsgroups.drivers.epoll",
+    "wsgroups.drivers.memory",
     "wsgroups.surface.websocket",
 ]
 

@@ -49,6 +49,9 @@ cdef class Driver:
     cdef list mailbox              # from other threads
     cdef bint woken
 
+    cdef uint32_t clock(self) noexcept
+    cdef int schedule_sweep(self) except -1
+
     # What a driver implements.
     cdef int flush(self, Stream stream) except -1
     cdef int update_interest(self, Stream stream) except -1

@@ -44,20 +44,16 @@ cdef int64_t now_ns() noexcept nogil:
     return <int64_t> time.tv_sec * 1000000000 + time.tv_nsec
 
 
-cdef uint32_t now_ticks() noexcept nogil:
-    return <uint32_t> (now_ns() // (1000000000 // TICKS_PER_SECOND))
-
-
 cdef class Driver:
     """One per running loop; subclasses move the bytes.
 
     Must be made in the loop's own thread.
     """
 
-    def __cinit__(self, loop):
+    def __cinit__(self, loop=None):
         self.loop = loop
         self.thread = <unsigned long> PyThread_get_thread_ident()
-        self.tick = now_ticks()
+        self.tick = self.clock()
         self.deferred = []
         self.requeued = []
         self.mailbox = []
@@ -74,6 +70,10 @@ cdef class Driver:
         free(self.streams)
         free(self.deadlines)
         free(self.dirty)
+
+    cdef uint32_t clock(self) noexcept:
+        """Now, in ticks."""
+        return <uint32_t> (now_ns() // (1000000000 // TICKS_PER_SECOND))
 
     # What a driver implements.
 
@@ -131,7 +131,7 @@ cdef class Driver:
         self.deadlines[self.count] = 0
         self.count += 1
         if self.sweeper is None:
-            self.sweeper = self.loop.call_later(1 / TICKS_PER_SECOND, self._sweep, context=self.context)
+            self.schedule_sweep()
         return 0
 
     cdef int detach(self, Stream stream) except -1:
@@ -171,7 +171,13 @@ cdef class Driver:
                     self.crashed(stream, error)
         self.end_turn(0)
         if self.count and self.sweeper is None:
-            self.sweeper = self.loop.call_later(1 / TICKS_PER_SECOND, self._sweep, context=self.context)
+            self.schedule_sweep()
+
+    cdef int schedule_sweep(self) except -1:
+        self.sweeper = self.loop.call_later(
+            1 / TICKS_PER_SECOND, self._sweep, context=self.context
+        )
+        return 0
 
     cdef void forgive_stall(self) noexcept:
         """Put deadlines off after the process stood still: the peers had no chance to be heard."""
@@ -238,7 +244,7 @@ cdef class Driver:
         self.resume()
 
     cdef int begin_turn(self) except -1:
-        self.tick = now_ticks()
+        self.tick = self.clock()
         self.in_turn = True
         return 0
 
@@ -317,7 +323,7 @@ cdef class Driver:
             finally:
                 self.corked = NULL
                 self.cork_size = 0
-            if now_ns() > until:
+            if until and now_ns() > until:
                 self.requeued = batch[done:] + self.requeued
                 break
         return 0
