@@ -169,7 +169,8 @@ cdef class Connection(Stream):
         self.phase = None
         registry_add(id, <PyObject*> self)
         self.join(group.members)
-        self.arm_keepalive()
+        if self.ending == STREAM_OPEN:
+            self.arm_keepalive()
         return 0
 
     cdef int start(self) except -1:
@@ -541,7 +542,7 @@ cdef class Connection(Stream):
             return 0
         if result is not None and PyCoro_CheckExact(result):
             # A plain function that returned what an `async def` inside it gave.
-            self.enqueue(Handler(lambda *_: result, is_async=True), None)
+            self.enqueue(Handler(_Given(result), takes_message=False), None)
         return 0
 
     cdef int enqueue(self, Handler handler, object message) except -1:
@@ -747,6 +748,18 @@ cdef class Connection(Stream):
 
     cdef bint runs_full(self) except -1:
         return self.runner is not None and self.runner.is_full
+
+
+cdef class _Given:
+    """A function that returns what is there already."""
+
+    cdef object value
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, socket):
+        return self.value
 
 
 def format_address(const uint8_t* address):

@@ -270,10 +270,12 @@ cdef class HttpPhase(Phase):
             raise AlreadyAnsweredError("this request already has its answer")
         self.state = DONE
         self.head = None
-        if connection.ending != STREAM_OPEN:
-            return False
-        connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), NULL, 0)
         connection.upgrade(group, id, socket)
+        if connection.ending != STREAM_OPEN:
+            # Gone while its handler ran: the application gets a dead socket and its disconnect.
+            connection.closed(0)
+            return
+        connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), NULL, 0)
         connection.driver.defer(connection)
         if self.buffer:
             connection.held = bytes(self.buffer)
@@ -281,7 +283,6 @@ cdef class HttpPhase(Phase):
             connection.holding = True
             connection.driver.requeue(connection)
         connection.unpause()
-        return True
 
     cdef int shut(self) except -1:
         """The server stops: let go of an idle connection, refuse a request that is not complete."""

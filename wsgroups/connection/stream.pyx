@@ -175,7 +175,7 @@ cdef class Driver:
 
     cdef int schedule_sweep(self) except -1:
         self.sweeper = self.loop.call_later(
-            1 / TICKS_PER_SECOND, self._sweep, context=self.context
+            1.0 / TICKS_PER_SECOND, self._sweep, context=self.context
         )
         return 0
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from wsgroups.server.server import Application, Server, serve
 
+_new_loop: Callable[[], asyncio.AbstractEventLoop]
 try:
     from uvloop import new_event_loop as _new_loop
 except ImportError:  # not on Windows

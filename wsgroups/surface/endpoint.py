@@ -46,7 +46,7 @@ class Endpoint:
             HTTPError: for a request that no handler gets to see; the connection then closes.
         """
         is_upgrade = check_upgrade(head) is not None
-        if is_upgrade:
+        if is_upgrade and head.get(b"origin"):
             self._check_origin(head, self._app.all_origins())
         request = Request(head, phase, self, is_upgrade)
         route = self._route(request)
@@ -130,8 +130,6 @@ class Endpoint:
         if phase.is_answered:
             connection.handler_failed(error)
         elif isinstance(error, HTTPError):
-            if isinstance(error, OriginRefusedError):
-                self._log_origin(error.origin)
             self._respond(
                 phase, head, Response(error.detail or None, error.status, headers=error.headers)
             )
@@ -158,9 +156,10 @@ class Endpoint:
             host = head.get(b"host")[0].decode("latin-1")
             if is_same_origin(origin, self.scheme, host) or (allowed and origin in allowed):
                 return
-        raise OriginRefusedError(origin)
-
-    def _log_origin(self, origin: str) -> None:
         logger.warning(
-            "origin %a was refused; allow it with Handle(origins=[%a]) or for one group", origin, origin
+            "origin %a was refused; to allow it, write Handle(origins=[%a]) or name it in the "
+            "policy of a group",
+            origin,
+            origin,
         )
+        raise OriginRefusedError(origin)

@@ -207,8 +207,7 @@ class Request:
         connection.session = session
         connection.data = data
         connection.subprotocol = subprotocol
-        if not phase.upgrade(response, target.core, id, socket):
-            return WebSocket(id)  # the client is gone already
+        phase.upgrade(response, target.core, id, socket)
         return socket
 
 

@@ -1,0 +1,23 @@
+from typing import Literal, TypeAlias, final
+
+FrameEvent: TypeAlias = (
+    tuple[Literal["text"], str]
+    | tuple[Literal["binary", "ping", "pong"], bytes]
+    | tuple[Literal["close", "fail"], tuple[int, str]]
+)
+
+@final
+class Decoder:
+    def __new__(
+        cls,
+        *,
+        expect_mask: bool = True,
+        max_message_size: int = ...,
+        max_fragments: int = 4096,
+    ) -> Decoder: ...
+    def feed(self, data: bytes) -> list[FrameEvent]: ...
+    def receive(self, data: bytes) -> list[FrameEvent]: ...
+
+def encode_frame(
+    opcode: int, payload: bytes, *, final: bool = True, mask: bytes | None = None
+) -> bytes: ...
