@@ -60,6 +60,8 @@ cdef void decoder_next(
     event.owner = NULL
     event.data = NULL
     event.size = 0
+    if self.phase == PHASE_HEADER and take_short(self, source, limits, event):
+        return
     while True:
         if self.phase == PHASE_HEADER:
             if not take_header(self, source, limits, event):
@@ -75,6 +77,39 @@ cdef void decoder_next(
             return
 
 
+cdef inline bint take_short(
+    FrameDecoder* self, FrameInput* source, const FrameLimits* limits, FrameEvent* event
+) noexcept:
+    """Take the commonest frame without detours: a short whole message that lies in the input.
+
+    False leaves everything as it was; the general way then finds what is different.
+    """
+    cdef Py_ssize_t available = source.end - source.next, size
+    cdef uint8_t* start = source.next
+    if available < 6 or self.header_size or self.message_opcode or not limits.expect_mask:
+        return False
+    size = start[1] & 0x7F
+    if (
+        not (start[0] == 0x81 or start[0] == 0x82)
+        or not start[1] & 0x80
+        or size > 125
+        or available < 6 + size
+        or size > limits.max_message_size
+    ):
+        return False
+    mask_copy(start + 6, start + 6, size, start + 2, 0)
+    if start[0] == 0x81:
+        self.utf8 = UTF8_START
+        if utf8_validate(&self.utf8, start + 6, size) != size or self.utf8 != UTF8_START:
+            fail(self, event, 1007, b"text is not UTF-8")
+            return True
+    event.kind = <EventKind> (start[0] & 0x0F)
+    event.data = start + 6
+    event.size = size
+    source.next = start + 6 + size
+    return True
+
+
 # --- header ---------------------------------------------------------------------------------
 
 
@@ -82,29 +117,29 @@ cdef bint take_header(
     FrameDecoder* self, FrameInput* source, const FrameLimits* limits, FrameEvent* event
 ) noexcept:
     """Collect and check a frame header. True when the payload phase begins."""
-    cdef Py_ssize_t needed = 2, part
-    cdef uint8_t* h = self.header
-    while True:
-        part = source.end - source.next
-        if part > needed - self.header_size:
-            part = needed - self.header_size
-        memcpy(h + self.header_size, source.next, part)
-        source.next += part
-        self.header_size += <uint8_t> part
-        if self.header_size < needed:
+    if self.header_size < 2:
+        if not collect_header(self, source, 2) or not check_start(self, limits, event):
             return False
-        if needed == 2:
-            if not check_start(self, limits, event):
-                return False
-            needed = header_length(h[1])
-            if self.header_size < needed:
-                continue
-        break
+    if not collect_header(self, source, header_length(self.header[1])):
+        return False
     self.header_size = 0
     if not take_length(self, limits, event):
         return False
     self.phase = PHASE_PAYLOAD
     return True
+
+
+cdef inline bint collect_header(
+    FrameDecoder* self, FrameInput* source, Py_ssize_t needed
+) noexcept:
+    """Take header bytes until `needed` are there; False when the input ends first."""
+    cdef Py_ssize_t part = source.end - source.next
+    if part > needed - self.header_size:
+        part = needed - self.header_size
+    memcpy(self.header + self.header_size, source.next, part)
+    source.next += part
+    self.header_size += <uint8_t> part
+    return self.header_size == needed
 
 
 cdef inline Py_ssize_t header_length(uint8_t second) noexcept nogil:
@@ -388,6 +423,8 @@ cdef uint8_t* decoder_target(FrameDecoder* self, Py_ssize_t* size) noexcept:
         or self.opcode >= OP_CLOSE
         or self.remaining < DIRECT_RECEIVE
         or self.message == NULL
+        # Room for a fragment is made with its first byte, which may not be there yet.
+        or PyBytes_GET_SIZE(<object> self.message) - self.filled < self.remaining
     ):
         return NULL
     size[0] = self.remaining
@@ -518,3 +555,17 @@ def encode_frame(int opcode, bytes payload not None, *, bint final=True, bytes m
         view = body
         mask_copy(&view[0], &view[0], len(body), <const uint8_t*> PyBytes_AS_STRING(mask), 0)
     return PyBytes_FromStringAndSize(<char*> header, size) + mask + bytes(body)
+
+
+def utf8_error_offset(bytes data not None):
+    """Return the index of the first byte that cannot stand where it is in UTF-8 text.
+
+    That is where incremental decoding stops; None for valid text, `len(data)` for text that ends
+    inside a character.
+    """
+    cdef uint8_t state = UTF8_START
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    cdef Py_ssize_t offset = utf8_validate(
+        &state, <const uint8_t*> PyBytes_AS_STRING(data), size
+    )
+    return None if offset == size and state == UTF8_START else offset

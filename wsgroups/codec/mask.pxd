@@ -17,8 +17,11 @@ cdef inline void mask_copy(
     cdef uint64_t key64, word
     cdef Py_ssize_t i = 0
     cdef unsigned j
-    for j in range(4):
-        turned[j] = key[(offset + j) & 3]
+    if offset == 0:
+        memcpy(turned, key, 4)
+    else:
+        for j in range(4):
+            turned[j] = key[(offset + j) & 3]
     memcpy(&key32, turned, 4)
     key64 = (<uint64_t> key32) << 32 | key32
     while size - i >= 8:

@@ -26,6 +26,9 @@ cdef enum State:
     STATE_CLOSED = 3
 
 
+cdef uint32_t ticks_of(seconds) except? 0
+
+
 cdef class Handler:
     cdef readonly object function   # takes (message, socket) or (socket,)
     cdef readonly bint is_async
@@ -93,16 +96,18 @@ cdef class Connection(Stream):
     cdef int decode(self, FrameInput* source) except -1
     cdef int hold(self, FrameInput* source) except -1
     cdef bint congested(self) except -1
+    cdef bint is_congested(self) except -1
     cdef int handle(self, FrameEvent* event) except -1
     cdef int on_message(self, FrameEvent* event) except -1
+    cdef int on_encoded(self, FrameEvent* event, Handler handler) except -1
+    cdef int on_unwanted(self, bint is_text) except -1
     cdef int on_ping(self, FrameEvent* event) except -1
     cdef int on_pong(self, FrameEvent* event) except -1
     cdef int on_close(self, FrameEvent* event) except -1
-    cdef object message_of(self, FrameEvent* event, Handler handler)
 
     # Output.
     cdef int queue(self, uint8_t opcode, const char* data, Py_ssize_t size, PyObject* owner) except -1
-    cdef int overflow(self) except -1
+    cdef int make_room(self, Py_ssize_t size) except -1
     cdef int after_write(self) except -1
     cdef int control(self, uint8_t opcode, const char* data, Py_ssize_t size) except -1
 

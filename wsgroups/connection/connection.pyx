@@ -7,9 +7,10 @@ raises comes out of it.
 import logging
 import socket
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_XDECREF
+from cpython.ref cimport Py_DECREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -48,6 +49,8 @@ from wsgroups.connection.stream cimport (
     TICKS_PER_SECOND,
     Driver,
     Stream,
+    cork_room,
+    unsent,
 )
 
 from wsgroups.closing import CloseInfo, Side
@@ -55,8 +58,19 @@ from wsgroups.closing import CloseInfo, Side
 cdef extern from "<sys/socket.h>":
     int AF_INET, AF_INET6
 
+cdef extern from *:
+    """
+    /* For a `try` around it: the exception that a C call has left. */
+    static inline int wsgroups_raise_what_is_set(void) { return -1; }
+    """
+    int raise_what_is_set "wsgroups_raise_what_is_set"() except -1
+
 cdef extern from "Python.h":
-    bint PyCoro_CheckExact(object value)
+    bint PyCoro_CheckExact(PyObject* value)
+    size_t PY_VECTORCALL_ARGUMENTS_OFFSET
+    PyObject* PyObject_Vectorcall(
+        object callable, PyObject** arguments, size_t count, PyObject* names
+    ) noexcept
 
 logger = logging.getLogger("wsgroups")
 
@@ -65,6 +79,7 @@ cdef object REMOTE = Side.REMOTE
 
 cdef enum:
     FIN = 0x80
+    FRAME_HEADER = 10
     EVENTS_A_TURN = 64           # then the other sockets have their turn
     REFERENCE_FROM = 8192        # payloads from here on are sent without a copy
     LINGER_KIB = 65535
@@ -72,6 +87,7 @@ cdef enum:
 cdef uint64_t SCATTER = 0x9E3779B97F4A7C15
 
 
+@cython.final
 cdef class Handler:
     """A registered function and how to call it.
 
@@ -89,6 +105,7 @@ cdef class Handler:
         self.decode = decode
 
 
+@cython.final
 cdef class GroupCore:
     """What the connections of one group share: its handlers, limits and members."""
 
@@ -110,14 +127,21 @@ cdef class GroupCore:
         object close_timeout,
     ):
         """Set the limits; live sockets follow at once. Sizes in bytes, times in seconds or None."""
+        cdef uint32_t i, ping_ticks = ticks_of(ping_interval)
+        cdef Connection connection
         self.limits.max_message_size = max_message_size
         self.limits.max_fragments = max_fragments
         self.write_high_water = write_high_water
         self.write_limit = write_limit
         self.drop_newest = drop_newest
-        self.ping_ticks = ticks_of(ping_interval)
         self.pong_ticks = ticks_of(ping_timeout)
         self.close_ticks = ticks_of(close_timeout)
+        if ping_ticks != self.ping_ticks:
+            self.ping_ticks = ping_ticks
+            for i in range(self.members.count):
+                connection = <Connection> self.members.items[i]
+                connection.pinged = 0
+                connection.arm_keepalive()
 
 
 cdef uint32_t ticks_of(seconds) except? 0:
@@ -149,6 +173,7 @@ cdef class Phase:
         return 0
 
 
+@cython.final
 cdef class Connection(Stream):
     """A socket's whole life. Made by a driver for each accepted descriptor."""
 
@@ -205,7 +230,7 @@ cdef class Connection(Stream):
     @property
     def buffered_amount(self):
         """Bytes written but not yet with the kernel."""
-        return self.unsent()
+        return unsent(self)
 
     cdef int join(self, Members members) except -1:
         """Become a member of a set until it is left or the socket closes."""
@@ -237,7 +262,7 @@ cdef class Connection(Stream):
 
     def when_drained(self, callback):
         """Call `callback()` once everything is sent or the socket is gone."""
-        if self.state == STATE_CLOSED or self.unsent() == 0:
+        if self.state == STATE_CLOSED or unsent(self) == 0:
             callback()
             return
         if self.waiters is None:
@@ -336,8 +361,13 @@ cdef class Connection(Stream):
         source.end = <uint8_t*> PyBytes_AS_STRING(held) + PyBytes_GET_SIZE(held)
         return self.decode(&source)
 
-    cdef bint congested(self) except -1:
+    cdef inline bint congested(self) except -1:
         """True while no more input should be taken: answers pile up, or events do."""
+        if self.outbox.size > self.group.write_high_water or self.runner is not None:
+            return self.is_congested()
+        return False
+
+    cdef bint is_congested(self) except -1:
         if self.outbox.size > self.group.write_high_water:
             if not self.blocked:
                 self.driver.flush(self)
@@ -354,10 +384,10 @@ cdef class Connection(Stream):
             self.driver.requeue(self)
 
     cdef int handle(self, FrameEvent* event) except -1:
+        if event.kind <= EVENT_BINARY:
+            return self.on_message(event)
         try:
-            if event.kind == EVENT_TEXT or event.kind == EVENT_BINARY:
-                self.on_message(event)
-            elif event.kind == EVENT_PING:
+            if event.kind == EVENT_PING:
                 self.on_ping(event)
             elif event.kind == EVENT_PONG:
                 self.on_pong(event)
@@ -370,34 +400,36 @@ cdef class Connection(Stream):
         return 0
 
     cdef int on_message(self, FrameEvent* event) except -1:
-        cdef Handler handler, other
-        if event.kind == EVENT_TEXT:
-            handler, other = self.group.text, self.group.binary
-        else:
-            handler, other = self.group.binary, self.group.text
-        if self.state != STATE_OPEN:
-            return 0
-        if handler is None:
-            if other is not None:
-                kind = "text" if event.kind == EVENT_TEXT else "binary"
-                self.fail(1003, f"group has no handler for {kind} messages")
-            return 0
+        cdef Handler handler
+        cdef bint is_text = event.kind == EVENT_TEXT
+        handler = self.group.text if is_text else self.group.binary
+        if handler is None or self.state != STATE_OPEN:
+            Py_XDECREF(event.owner)
+            return self.on_unwanted(is_text)
+        if handler.decode is not None:
+            return self.on_encoded(event, handler)
+        message = message_of(event)
+        if self.runner is not None or handler.is_async:
+            return self.enqueue(handler, message)
+        return self.call(handler, message)
+
+    cdef int on_encoded(self, FrameEvent* event, Handler handler) except -1:
+        """A message that the group takes as JSON."""
+        payload = payload_of(event)
         try:
-            message = self.message_of(event, handler)
+            message = handler.decode(payload)
         except Exception as error:
-            self.fail(1007, f"message could not be decoded: {error}")
-            return 0
+            return self.fail(1007, f"message could not be decoded: {error}")
         return self.deliver(handler, message)
 
-    cdef object message_of(self, FrameEvent* event, Handler handler):
-        """The str, bytes or decoded value of a message."""
-        if handler.decode is not None:
-            return handler.decode(PyBytes_FromStringAndSize(<char*> event.data, event.size))
-        if event.kind == EVENT_TEXT:
-            return PyUnicode_DecodeUTF8(<char*> event.data, event.size, NULL)
-        if event.owner != NULL:
-            return <bytes> event.owner
-        return PyBytes_FromStringAndSize(<char*> event.data, event.size)
+    cdef int on_unwanted(self, bint is_text) except -1:
+        """A message that nobody handles: of the other kind closes, in a push-only group not."""
+        if self.state != STATE_OPEN:
+            return 0
+        if self.group.text is not None or self.group.binary is not None:
+            kind = "text" if is_text else "binary"
+            self.fail(1003, f"group has no handler for {kind} messages")
+        return 0
 
     cdef int on_ping(self, FrameEvent* event) except -1:
         """Answer with the same payload; to a peer that does not read, only the latest (5.5.3)."""
@@ -448,24 +480,45 @@ cdef class Connection(Stream):
 
         `owner` keeps `data` alive and unchanged, or is NULL: then the data is copied.
         """
-        cdef Py_ssize_t unsent
+        cdef Py_ssize_t before
+        cdef int result, header_size
+        cdef char* room = NULL
         if self.state != STATE_OPEN:
             return RESULT_GONE
-        unsent = self.unsent()
-        if unsent and unsent + size > self.group.write_limit:
-            return self.overflow()
-        self.queue(opcode, data, size, owner)
+        before = unsent(self)
+        if before and before + size > self.group.write_limit:
+            result = self.make_room(size)
+            if result != RESULT_OK:
+                return result
+            before = unsent(self)
+        if size < REFERENCE_FROM:
+            room = cork_room(self, size + FRAME_HEADER)
+        if room != NULL:
+            header_size = encode_header(<uint8_t*> room, FIN | opcode, size)
+            memcpy(room + header_size, data, size)
+            self.driver.cork_size += header_size + size
+        else:
+            self.queue(opcode, data, size, owner)
+        if before + size + FRAME_HEADER <= self.group.write_high_water:
+            return RESULT_OK
         return self.after_write()
 
     cdef int send_shared(self, Block* block) except -1:
         """Send a frame that others get too; returns a Result."""
-        cdef Py_ssize_t unsent
+        cdef Py_ssize_t before, size
+        cdef int result
         if self.state != STATE_OPEN:
             return RESULT_GONE
-        unsent = self.unsent()
-        if unsent and unsent + block_size(block) > self.group.write_limit:
-            return self.overflow()
+        before = unsent(self)
+        size = block_size(block)
+        if before and before + size > self.group.write_limit:
+            result = self.make_room(size)
+            if result != RESULT_OK:
+                return result
+            before = unsent(self)
         self.write_block(block)
+        if before + size <= self.group.write_high_water:
+            return RESULT_OK
         return self.after_write()
 
     cdef int queue(
@@ -486,22 +539,26 @@ cdef class Connection(Stream):
         return self.write(<char*> header, header_size, data, size)
 
     cdef int after_write(self) except -1:
-        """Say whether what is unsent is above the high-water mark, having tried to send it."""
-        if self.unsent() > self.group.write_high_water:
-            if not self.blocked:
-                self.driver.flush(self)
-            if self.state != STATE_OPEN:
-                return RESULT_GONE
-            if self.unsent() > self.group.write_high_water:
-                return RESULT_BUFFERED
-        return RESULT_OK
-
-    cdef int overflow(self) except -1:
-        """The peer reads too slowly: the message is dropped and, by policy, the peer as well."""
+        """Try to send what is above the high-water mark, and say whether it still is."""
         if not self.blocked:
             self.driver.flush(self)
-            if self.unsent() == 0:
-                return RESULT_BUFFERED
+        if self.state != STATE_OPEN:
+            return RESULT_GONE
+        return RESULT_BUFFERED if unsent(self) > self.group.write_high_water else RESULT_OK
+
+    cdef int make_room(self, Py_ssize_t size) except -1:
+        """Send what is queued before `size` bytes more; RESULT_OK when they may follow.
+
+        Otherwise the peer reads too slowly: the message is dropped and, by policy, the peer too.
+        """
+        cdef Py_ssize_t left
+        if not self.blocked:
+            self.driver.flush(self)
+            if self.state != STATE_OPEN:
+                return RESULT_GONE
+            left = unsent(self)
+            if left == 0 or left + size <= self.group.write_limit:
+                return RESULT_OK
         if not self.group.drop_newest:
             outbox_drop_unsent(&self.outbox)
             self.fail(1013, "the peer reads too slowly: write_limit reached")
@@ -516,7 +573,8 @@ cdef class Connection(Stream):
             return 0
         if self.pong is not None:
             payload, self.pong = self.pong, None
-            self.control(OP_PONG, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+            if self.state == STATE_OPEN:  # nothing follows our Close frame
+                self.control(OP_PONG, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
         self.release_waiters()
         if self.paused:
             self.go_on()
@@ -531,18 +589,32 @@ cdef class Connection(Stream):
         return self.call(handler, message)
 
     cdef int call(self, Handler handler, object message) except -1:
-        self.driver.enter(self.socket)
-        try:
-            if handler.takes_message:
-                result = handler.function(message, self.socket)
-            else:
-                result = handler.function(self.socket)
-        except BaseException as error:
-            self.report(error)
-            return 0
-        if result is not None and PyCoro_CheckExact(result):
+        cdef PyObject* result
+        cdef PyObject* arguments[3]
+        cdef PyObject* socket = <PyObject*> self.socket
+        if self.driver.current is not self.socket:
+            self.driver.enter(self.socket)
+        # One vectorcall, and no exception state to save and restore around it.
+        arguments[0] = NULL
+        arguments[1] = <PyObject*> message
+        arguments[2] = socket
+        if handler.takes_message:
+            result = PyObject_Vectorcall(
+                handler.function, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
+            )
+        else:
+            result = PyObject_Vectorcall(
+                handler.function, arguments + 2, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
+            )
+        if result == NULL:
+            try:
+                raise_what_is_set()
+            except BaseException as error:
+                return self.report(error)
+        if result != <PyObject*> None and PyCoro_CheckExact(result):
             # A plain function that returned what an `async def` inside it gave.
-            self.enqueue(Handler(_Given(result), takes_message=False), None)
+            self.enqueue(Handler(_Given(<object> result), takes_message=False), None)
+        Py_DECREF(<object> result)
         return 0
 
     cdef int enqueue(self, Handler handler, object message) except -1:
@@ -572,7 +644,9 @@ cdef class Connection(Stream):
         )
         if handler is not None and not handler.is_async:
             try:
-                handler.function(error, self.socket)
+                result = handler.function(error, self.socket)
+                if result is not None and PyCoro_CheckExact(result):
+                    self.enqueue(Handler(lambda *_: result, is_async=True), None)
             except BaseException as second:
                 self.driver.raised(second)
                 logger.error("error handler of group %r failed", self.group.name, exc_info=second)
@@ -760,6 +834,26 @@ cdef class _Given:
 
     def __call__(self, socket):
         return self.value
+
+
+cdef inline object message_of(FrameEvent* event):
+    """The str or bytes of a message; takes the event's reference."""
+    if event.kind == EVENT_BINARY:
+        return payload_of(event)
+    try:
+        return PyUnicode_DecodeUTF8(<char*> event.data, event.size, NULL)
+    finally:
+        Py_XDECREF(event.owner)
+
+
+cdef inline bytes payload_of(FrameEvent* event):
+    """The payload of an event as bytes; takes the event's reference."""
+    cdef bytes payload
+    if event.owner == NULL:
+        return PyBytes_FromStringAndSize(<char*> event.data, event.size)
+    payload = <bytes> event.owner
+    Py_DECREF(payload)
+    return payload
 
 
 def format_address(const uint8_t* address):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Iterable
 from hashlib import sha1
@@ -21,7 +20,7 @@ def check_upgrade(head: RequestHead) -> bytes | None:
     Raises:
         HTTPError: for a request that asks for WebSocket, but wrongly.
     """
-    if b"websocket" not in head.tokens(b"upgrade"):
+    if b"upgrade" not in head.headers or b"websocket" not in head.tokens(b"upgrade"):
         return None
     if b"upgrade" not in head.tokens(b"connection") or head.method != "GET":
         return None
@@ -41,6 +40,7 @@ def check_upgrade(head: RequestHead) -> bytes | None:
     keys = head.get(b"sec-websocket-key")
     if len(keys) != 1 or not _is_key(keys[0]):
         raise HTTPError(400, "The handshake needs one Sec-WebSocket-Key of 16 bytes in base64.")
+    requested_subprotocols(head)  # refuses malformed ones, also where nobody looks at them
     return keys[0]
 
 
@@ -48,14 +48,15 @@ def _is_key(value: bytes) -> bool:
     if len(value) != 24:
         return False
     try:
-        return len(base64.b64decode(value, validate=True)) == 16
+        return len(binascii.a2b_base64(value, strict_mode=True)) == 16
     except binascii.Error:
         return False
 
 
 def accept_key(key: bytes) -> str:
     """Return the Sec-WebSocket-Accept value for a key (section 4.2.2, step 5.4)."""
-    return base64.b64encode(sha1(key + _GUID, usedforsecurity=False).digest()).decode()
+    digest = sha1(key + _GUID, usedforsecurity=False).digest()
+    return binascii.b2a_base64(digest, newline=False).decode()
 
 
 def requested_subprotocols(head: RequestHead) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 )
 
+_NOTHING: list[bytes] = []
 _VERSION = re.compile(rb"HTTP/(\d)\.(\d)\Z")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~%!$&'()*+;=-]+)(?::\d{0,5})?\Z")
@@ -30,7 +31,7 @@ class RequestHead:
         target: the request target in origin form, as sent: path and query.
         version: 10 or 11.
         raw: the head as it came.
-        headers: names in lower case with their values, in order, as bytes.
+        headers: the values of each name, names in lower case, all bytes, in order.
         content_length: bytes of body to come; None when it is chunked.
         keep_alive: the connection may be used again.
         body_size: bytes of the body that are there.
@@ -50,19 +51,22 @@ class RequestHead:
         """
         method, target, version = _request_line(raw)
         self.raw = raw
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: dict[bytes, list[bytes]] = {}
         self.version = version
         self.method = method
         self._body: list[bytes] = []
         self._in_head = True
         self.body_size = 0
         self.is_complete = False
-        self._parser = httptools.HttpRequestParser(self)
+        parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = parser
         self.feed(raw)
-        self.keep_alive = self._parser.should_keep_alive()
-        host = self._host()
-        self.target = _origin_form(target, host)
+        # Not the parser's should_keep_alive: it has forgotten a request that is complete.
+        self.keep_alive = version == 11 and b"close" not in self.tokens(b"connection")
+        self.target = _origin_form(target, self._host())
         self.content_length = self._body_length()
+        if self.content_length is not None:
+            self._parser = None  # the two refer to each other
 
     def feed(self, data: bytes) -> None:
         """Give the parser more: the head, then a chunked body.
@@ -70,6 +74,7 @@ class RequestHead:
         Raises:
             HTTPError: with status 400.
         """
+        assert self._parser is not None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -95,7 +100,12 @@ class RequestHead:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser for each header line, and for trailers, which are ignored."""
         if self._in_head:
-            self.headers.append((name.lower(), value.strip(b" \t")))
+            name = name.lower()
+            value = value.strip(b" \t")
+            if name in self.headers:
+                self.headers[name].append(value)
+            else:
+                self.headers[name] = [value]
 
     def on_headers_complete(self) -> None:
         """Called by the parser at the empty line."""
@@ -103,14 +113,13 @@ class RequestHead:
 
     def get(self, name: bytes) -> list[bytes]:
         """Return all values of the header `name`, given in lower case."""
-        return [value for key, value in self.headers if key == name]
+        return self.headers.get(name, _NOTHING)
 
     def tokens(self, name: bytes) -> list[bytes]:
         """Return the members of a comma-separated header over all its lines, in lower case."""
         return [
             token.strip(b" \t").lower()
-            for key, value in self.headers
-            if key == name
+            for value in self.headers.get(name, _NOTHING)
             for token in value.split(b",")
         ]
 
@@ -151,6 +160,8 @@ def _request_line(raw: bytes) -> tuple[str, bytes, int]:
         raise HTTPError(505, "This server speaks HTTP/1.1.")
     else:
         raise HTTPError(400, "The request line is malformed.")
+    if method == b"GET":
+        return "GET", target, version
     if not _TOKEN.match(method):
         raise HTTPError(400, "The request's method is malformed.")
     name = method.decode("ascii")

@@ -1,6 +1,6 @@
 """The HTTP phase of a connection."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from wsgroups.connection.connection cimport Connection, Phase
 
@@ -8,7 +8,7 @@ from wsgroups.connection.connection cimport Connection, Phase
 cdef class HttpLimits:
     cdef Py_ssize_t max_header_line, max_head_size, max_body_size
     cdef int max_headers
-    cdef object handshake_timeout, keep_alive_timeout
+    cdef uint32_t handshake_ticks, keep_alive_ticks
 
 
 cdef class HttpPhase(Phase):
@@ -26,7 +26,7 @@ cdef class HttpPhase(Phase):
     cdef object head
     cdef Py_ssize_t body_left
 
-    cdef int arm(self, object seconds) except -1
+    cdef void arm(self, uint32_t ticks) noexcept
     cdef int read_on(self) except -1
     cdef int take_head(self) except -1
     cdef Py_ssize_t scan(self, const uint8_t* data, Py_ssize_t size) except -2

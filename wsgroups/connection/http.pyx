@@ -4,11 +4,12 @@ Bytes are counted and looked at here as they arrive, so that a limit strikes bef
 stored; what the head means is `head.py`'s.
 """
 
+cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from wsgroups.connection.connection cimport Connection, GroupCore, Phase
+from wsgroups.connection.connection cimport Connection, GroupCore, Phase, ticks_of
 from wsgroups.connection.stream cimport STREAM_OPEN, TICKS_PER_SECOND
 
 import logging
@@ -32,6 +33,7 @@ cdef enum:
     TLS_HANDSHAKE = 0x16
 
 
+@cython.final
 cdef class HttpLimits:
     """What one request may be. Sizes in bytes, times in seconds or None."""
 
@@ -49,10 +51,11 @@ cdef class HttpLimits:
         self.max_head_size = max_head_size
         self.max_body_size = max_body_size
         self.max_headers = max_headers
-        self.handshake_timeout = handshake_timeout
-        self.keep_alive_timeout = keep_alive_timeout
+        self.handshake_ticks = ticks_of(handshake_timeout)
+        self.keep_alive_ticks = ticks_of(keep_alive_timeout)
 
 
+@cython.final
 cdef class HttpPhase(Phase):
     """One connection before its upgrade.
 
@@ -72,16 +75,12 @@ cdef class HttpPhase(Phase):
         self.limits = limits
         self.buffer = bytearray()
         connection.phase = self
-        self.arm(limits.handshake_timeout)
+        self.arm(limits.handshake_ticks)
         if refusal is not None:
             self.refuse(refusal)
 
-    cdef int arm(self, object seconds) except -1:
-        cdef Connection connection = self.connection
-        connection.driver.arm(
-            connection, 0 if seconds is None else max(1, round(seconds * TICKS_PER_SECOND))
-        )
-        return 0
+    cdef void arm(self, uint32_t ticks) noexcept:
+        self.connection.driver.arm(self.connection, ticks)
 
     # --- input ------------------------------------------------------------------------------
 
@@ -90,7 +89,7 @@ cdef class HttpPhase(Phase):
             if data[0] == TLS_HANDSHAKE:
                 return connection.abort(0)  # a TLS client could not read an answer
             if self.reused:
-                self.arm(self.limits.handshake_timeout)
+                self.arm(self.limits.handshake_ticks)
         self.buffer += data[:size]
         if self.state == HANDLING and len(self.buffer) > MAX_AHEAD:
             connection.pause()
@@ -109,12 +108,11 @@ cdef class HttpPhase(Phase):
     cdef int take_head(self) except -1:
         """Look at what is new; go on when the head is complete."""
         cdef bytes raw
-        cdef Py_ssize_t end = self.scan(
-            <const uint8_t*> PyByteArray_AS_STRING(self.buffer), len(self.buffer)
-        )
+        cdef char* data = PyByteArray_AS_STRING(self.buffer)
+        cdef Py_ssize_t end = self.scan(<const uint8_t*> data, len(self.buffer))
         if end < 0:
             return 0
-        raw = bytes(self.buffer[2 * self.blank:end])
+        raw = data[2 * self.blank:end]
         del self.buffer[:end]
         self.scanned = self.line = 0
         self.lines = self.blank = 0
@@ -205,7 +203,7 @@ cdef class HttpPhase(Phase):
     cdef int handle(self) except -1:
         """Give the request to the application."""
         self.state = HANDLING
-        self.arm(None)
+        self.arm(0)
         self.endpoint.handle(self, self.head)
         return 0
 
@@ -238,10 +236,10 @@ cdef class HttpPhase(Phase):
         self.reused = True
         connection.unpause()
         if self.buffer:
-            self.arm(self.limits.handshake_timeout)
+            self.arm(self.limits.handshake_ticks)
             connection.driver.requeue(connection)  # a pipelined request has its own turn
         else:
-            self.arm(self.limits.keep_alive_timeout)
+            self.arm(self.limits.keep_alive_ticks)
 
     def refuse(self, error):
         """Answer with an error and close; nothing further is read (RFC 9112 section 9.6)."""
@@ -301,7 +299,8 @@ cdef class HttpPhase(Phase):
         if self.state == HANDLING:
             self.ended_early = True
             return connection.pause()
-        return connection.abort(0)
+        connection.finish(0, TICKS_PER_SECOND)  # the last response may still be on its way
+        return connection.pause()
 
     cdef int timed_out(self, Connection connection) except -1:
         if self.state in (READING_HEAD, READING_BODY) and (self.buffer or self.head is not None):

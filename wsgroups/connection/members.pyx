@@ -4,6 +4,7 @@ Groups, rooms and ad-hoc sets of sockets are all made of it: 8 bytes for the arr
 the index a member.
 """
 
+cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, realloc
@@ -14,6 +15,7 @@ cdef inline uint32_t slot_of(PyObject* item) noexcept nogil:
     return <uint32_t> ((<uint64_t> <uintptr_t> item >> 4) * <uint64_t> 0x9E3779B97F4A7C15 >> 32)
 
 
+@cython.final
 cdef class Members:
     """Identity set of live objects. Only under the GIL; does not own what it holds."""
 

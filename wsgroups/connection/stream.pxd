@@ -1,6 +1,7 @@
 """The seam between drivers and connections: `Driver` moves bytes, `Stream` owns them."""
 
 from cpython.object cimport PyObject
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
 from wsgroups.connection.outbox cimport Block, Outbox, iovec
@@ -8,6 +9,7 @@ from wsgroups.connection.outbox cimport Block, Outbox, iovec
 
 cdef enum:
     TICKS_PER_SECOND = 10
+    CORK_CAPACITY = 65536
 
 
 cdef enum Ending:
@@ -18,6 +20,33 @@ cdef enum Ending:
 
 
 cdef int64_t now_ns() noexcept nogil
+
+
+cdef inline bint is_here(Driver driver) noexcept:
+    """True in the driver's own thread."""
+    return <unsigned long> PyThread_get_thread_ident() == driver.thread
+
+
+cdef inline char* cork_room(Stream stream, Py_ssize_t size) noexcept:
+    """Where `size` bytes can be written to the cork, or NULL when they must be queued.
+
+    What was queued before has to leave before.
+    """
+    cdef Driver driver = stream.driver
+    if (
+        driver.corked != <PyObject*> stream
+        or stream.outbox.count
+        or driver.cork_size + size > CORK_CAPACITY
+    ):
+        return NULL
+    return driver.cork + driver.cork_size
+
+
+cdef inline Py_ssize_t unsent(Stream stream) noexcept:
+    """Bytes written but not yet with the kernel."""
+    if stream.driver.corked == <PyObject*> stream:
+        return stream.outbox.size + stream.driver.cork_size
+    return stream.outbox.size
 
 
 cdef class Driver:
@@ -61,7 +90,6 @@ cdef class Driver:
     cdef int wake(self) except -1
 
     # What connections and the surface use.
-    cdef bint is_here(self) noexcept
     cdef int attach(self, Stream stream) except -1
     cdef int detach(self, Stream stream) except -1
     cdef void forgive_stall(self) noexcept
@@ -115,7 +143,6 @@ cdef class Stream:
     cdef int closed(self, int error) except -1
 
     # Stream to driver.
-    cdef Py_ssize_t unsent(self) noexcept
     cdef int write(
         self, const char* head, Py_ssize_t head_size, const char* data, Py_ssize_t size
     ) except -1
@@ -128,4 +155,5 @@ cdef class Stream:
     cdef int finish(self, uint16_t linger, uint32_t ticks) except -1
     cdef int flushed(self) except -1
     cdef int discard(self, Py_ssize_t size) except -1
+    cdef int ended_too(self) except -1
     cdef int abort(self, int error) except -1

@@ -2,7 +2,7 @@
 
 A driver knows file descriptors, readiness and bytes, nothing of WebSocket. It serves one stream at
 a time; whatever a stream does to others meanwhile (sends, closes) is collected and done when the
-turn ends. Everything here runs in the loop's thread but `Driver.post` and `Driver.is_here`.
+turn ends. Everything here runs in the loop's thread but `Driver.post` and `is_here`.
 """
 
 import contextvars
@@ -34,7 +34,6 @@ current_socket = contextvars.ContextVar("wsgroups.current", default=None)
 """The socket whose event is being handled."""
 
 cdef enum:
-    CORK_CAPACITY = 65536
     STALL_TICKS = 2 * TICKS_PER_SECOND
 
 
@@ -102,10 +101,6 @@ cdef class Driver:
         raise NotImplementedError
 
     # Registration and time.
-
-    cdef bint is_here(self) noexcept:
-        """True in the loop's thread."""
-        return <unsigned long> PyThread_get_thread_ident() == self.thread
 
     cdef int attach(self, Stream stream) except -1:
         """Take a new stream in."""
@@ -363,7 +358,7 @@ cdef class Driver:
 
     def call(self, function):
         """Call `function()` in the loop's thread: at once when this is it. From any thread."""
-        if self.is_here():
+        if is_here(self):
             function()
         else:
             self.post(function)
@@ -449,26 +444,21 @@ cdef class Stream:
 
     # Writing.
 
-    cdef Py_ssize_t unsent(self) noexcept:
-        """Bytes written but not yet with the kernel."""
-        if self.driver is not None and self.driver.corked == <PyObject*> self:
-            return self.outbox.size + self.driver.cork_size
-        return self.outbox.size
-
     cdef int write(
         self, const char* head, Py_ssize_t head_size, const char* data, Py_ssize_t size
     ) except -1:
         """Queue a copy of `head` and `data`; it leaves at the end of the turn at the latest."""
         cdef Driver driver = self.driver
         cdef bint corked = driver.corked == <PyObject*> self
-        if corked and self.outbox.count == 0:
-            if driver.cork_size + head_size + size > CORK_CAPACITY:
-                driver.flush(self)
-            if self.outbox.count == 0 and head_size + size <= CORK_CAPACITY:
-                memcpy(driver.cork + driver.cork_size, head, head_size)
-                memcpy(driver.cork + driver.cork_size + head_size, data, size)
-                driver.cork_size += head_size + size
-                return 0
+        cdef char* room = cork_room(self, head_size + size)
+        if room == NULL and corked and self.outbox.count == 0:
+            driver.flush(self)
+            room = cork_room(self, head_size + size)
+        if room != NULL:
+            memcpy(room, head, head_size)
+            memcpy(room + head_size, data, size)
+            driver.cork_size += head_size + size
+            return 0
         if self.ending == STREAM_CLOSED:
             return 0
         if not outbox_write(&self.outbox, head, head_size, data, size):
@@ -574,6 +564,13 @@ cdef class Stream:
             return self.abort(0)
         self.linger -= <uint16_t> kib
         return 0
+
+    cdef int ended_too(self) except -1:
+        """FIN from the peer of a stream that has ended its own side: what is queued still goes."""
+        if self.ending == STREAM_FINISHING:
+            self.linger = 0
+            return self.pause()
+        return self.abort(0)
 
     cdef int abort(self, int error) except -1:
         """Close now; what is queued is lost."""

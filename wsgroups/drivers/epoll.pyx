@@ -10,6 +10,7 @@ import logging
 import os
 import warnings
 
+cimport cython
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, errno as c_errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
@@ -73,7 +74,8 @@ cdef extern from *:
     #include <netinet/in.h>
     #include <netinet/tcp.h>
     #include <sys/socket.h>
-    /* Nagle would hold back small frames; the cork does what it is for. */
+    /* Nagle would hold back small frames; the cork does what it is for. Accepted sockets inherit
+       the option from the listening one; on a Unix socket it fails and means nothing. */
     static inline void wsgroups_no_delay(int fd) {
         int one = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -100,14 +102,15 @@ cdef enum Tag:
     TAG_WAKER = 2
 
 
+@cython.final
 cdef class Listener:
     """A listening descriptor and what makes a connection of each accepted one."""
 
     cdef int fd
     cdef object accepted
-    cdef bint no_delay
 
 
+@cython.final
 cdef class EpollDriver(Driver):
     """Serves all sockets of one loop.
 
@@ -191,18 +194,17 @@ cdef class EpollDriver(Driver):
 
     # --- listening --------------------------------------------------------------------------
 
-    def listen(self, int fd, accepted, *, bint no_delay=True):
+    def listen(self, int fd, accepted):
         """Accept connections on a listening, non-blocking descriptor.
 
         Args:
             fd: stays the caller's; `stop_listening` first when it is to be closed.
             accepted: called with each new connection; gives it its first phase.
-            no_delay: set TCP_NODELAY on what is accepted; False for Unix sockets.
         """
         cdef Listener listener = Listener()
         listener.fd = fd
         listener.accepted = accepted
-        listener.no_delay = no_delay
+        wsgroups_no_delay(fd)
         self.listeners[fd] = listener
         self.register(EPOLL_CTL_ADD, fd, EPOLLIN, <uintptr_t> <PyObject*> listener | TAG_LISTENER)
 
@@ -235,8 +237,6 @@ cdef class EpollDriver(Driver):
         cdef Connection connection = Connection()
         connection.fd = fd
         memcpy(connection.address, address, sizeof(connection.address))
-        if listener.no_delay:
-            wsgroups_no_delay(fd)
         try:
             self.attach(connection)
             connection.interest = EPOLLIN
@@ -367,7 +367,7 @@ cdef class EpollDriver(Driver):
                 if got < size or stream.paused:
                     return 0
             elif got == 0:
-                return stream.ended() if stream.ending == STREAM_OPEN else stream.abort(0)
+                return stream.ended() if stream.ending == STREAM_OPEN else stream.ended_too()
             elif c_errno == EAGAIN:
                 return 0
             elif c_errno != EINTR:

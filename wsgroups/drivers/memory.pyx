@@ -4,6 +4,7 @@ It drives connections in tests exactly as the other drivers do, with a clock tha
 told to.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
@@ -37,6 +38,7 @@ cdef class Wire:
         self.sent = bytearray()
 
 
+@cython.final
 cdef class MemoryDriver(Driver):
     """Serves connections from memory, in the thread that made it."""
 

@@ -137,7 +137,7 @@ class Server:
             is_tcp = sock.family != socket.AF_UNIX
             endpoint = self._app.endpoint("http", sock.getsockname()[1] if is_tcp else None)
             self._endpoints.append(endpoint)
-            self._driver.listen(sock.fileno(), self._acceptor(endpoint), no_delay=is_tcp)
+            self._driver.listen(sock.fileno(), self._acceptor(endpoint))
 
     def _acceptor(self, endpoint: Endpoint) -> Any:
         def accepted(connection: Connection) -> None:

@@ -72,10 +72,9 @@ class Endpoint:
             OriginRefusedError: when the group does not allow the request's origin.
         """
         group = self._app.group_for(name)
-        if group.policy.origins is not None:
-            self._check_origin(head, group.policy.origins)
-        else:
-            self._check_origin(head, self._app.origins)
+        if head.get(b"origin"):
+            allowed = group.policy.origins
+            self._check_origin(head, self._app.origins if allowed is None else allowed)
         return group
 
     # --- routes -----------------------------------------------------------------------------
@@ -139,7 +138,8 @@ class Endpoint:
 
     def _respond(self, phase: HttpPhase, head: RequestHead, response: Response) -> None:
         # A handshake that was not accepted ends the connection: its client will not go on in HTTP.
-        keep_alive = head.keep_alive and not self.is_closing and not head.get(b"upgrade")
+        is_handshake = head.get(b"upgrade") or response.status == 426
+        keep_alive = head.keep_alive and not self.is_closing and not is_handshake
         phase.respond(
             response.encode(keep_alive=keep_alive, with_body=head.method != "HEAD"), keep_alive
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import types
 import typing
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import orjson
 from wsgroups.connection.connection import Handler
 from wsgroups.errors import HandlerSignatureError
 from wsgroups.surface.websocket import WebSocket
+
+logger = logging.getLogger("wsgroups")
 
 Kind = Literal["text", "binary", "both", "json"]
 KINDS = ("text", "binary", "both", "json")
@@ -56,7 +59,17 @@ def error_handler(function: Callable[..., Any]) -> Handler:
         def called(error: BaseException, socket: WebSocket) -> Any:
             return function(socket, error)
 
-    return Handler(called, is_async=is_async(function))
+    if not is_async(function):
+        return Handler(called)
+
+    async def guarded(error: BaseException, socket: WebSocket) -> None:
+        # What it raises would be reported to itself, without end.
+        try:
+            await called(error, socket)
+        except Exception:
+            logger.exception("error handler of group %r failed", socket.group.name)
+
+    return Handler(guarded, is_async=True)
 
 
 def is_async(function: Callable[..., Any]) -> bool:

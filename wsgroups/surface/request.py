@@ -113,11 +113,15 @@ class Request:
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:
-        """All headers: names without regard to case, several values each (latin-1)."""
+        """All headers: names without regard to case, several values each (latin-1).
+
+        The values of one name keep their order; names stand in the order of their first lines.
+        """
         return CIMultiDictProxy(
             CIMultiDict(
                 (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in self._parsed.headers
+                for name, values in self._parsed.headers.items()
+                for value in values
             )
         )
 
@@ -247,7 +251,9 @@ def _cookie_headers(cookies: Cookies | None) -> list[tuple[str, str]]:
 
 
 def _checked_headers(headers: Headers | None) -> list[tuple[str, str]]:
-    items = list(headers.items() if isinstance(headers, Mapping) else headers or ())
+    if headers is None:
+        return []
+    items = list(headers.items() if isinstance(headers, Mapping) else headers)
     for name, _ in items:
         if name.lower() in _OURS:
             raise ValueError(f"header {name!r} is part of the handshake and cannot be set")

@@ -95,9 +95,9 @@ class Runner:
                     await result
             except asyncio.CancelledError as error:
                 if not self._is_over:
-                    self._connection.handler_failed(error)
+                    self._failed(error)
             except BaseException as error:
-                self._connection.handler_failed(error)
+                self._failed(error)
             if len(queue) == self._bound - 1:
                 self._connection.go_on()
         self._task = None
@@ -105,10 +105,18 @@ class Runner:
             self._timer.cancel()
         self._connection.runner_done()
 
+    def _failed(self, error: BaseException) -> None:
+        """A handler raised: the socket closes, what it sent before that is not delivered."""
+        self._drop_messages()
+        self._connection.handler_failed(error)
+
+    def _drop_messages(self) -> None:
+        while len(self._queue) > self._kept:
+            self._queue.popleft()
+
     def _cancel(self) -> None:
         """The grace is over: drop the messages and end the handler that still runs."""
         self._is_over = True
-        while len(self._queue) > self._kept:
-            self._queue.popleft()
+        self._drop_messages()
         if self._task is not None:
             self._task.cancel()

@@ -7,6 +7,7 @@ through the driver's mailbox, in order.
 import time
 from functools import partial
 
+cimport cython
 from cpython.buffer cimport (
     PyBUF_CONTIG_RO,
     PyBuffer_Release,
@@ -29,7 +30,7 @@ from wsgroups.connection.connection cimport (
 from wsgroups.connection.members cimport Members
 from wsgroups.connection.outbox cimport Block, block_frame, block_release
 from wsgroups.connection.registry cimport registry_find
-from wsgroups.connection.stream cimport Driver
+from wsgroups.connection.stream cimport Driver, is_here, unsent
 
 import orjson
 
@@ -51,6 +52,7 @@ cdef enum:
 cdef double MAILBOX_PATIENCE = 1.0  # seconds
 
 
+@cython.final
 cdef class Payload:
     """The bytes of a message to be sent, and its opcode; holds on to what it was made from."""
 
@@ -95,6 +97,7 @@ cdef class Payload:
         return 0
 
 
+@cython.final
 cdef class Delivery:
     """A message on its way from another thread to one socket."""
 
@@ -111,6 +114,7 @@ cdef class Delivery:
         follow(self.connection, self.flags)
 
 
+@cython.final
 cdef class Broadcast:
     """A message on its way from another thread to the members of a set that a driver serves."""
 
@@ -158,6 +162,7 @@ class _Current:
         return current_socket.get()
 
 
+@cython.final
 cdef class WebSocket:
     """A socket, by its id: `WebSocket(id)` is the same socket wherever and whenever it is made.
 
@@ -235,7 +240,7 @@ cdef class WebSocket:
     def buffered_amount(self):
         """Bytes sent that the kernel has not taken yet."""
         cdef Connection connection = self.live()
-        return 0 if connection is None else connection.unsent()
+        return 0 if connection is None else unsent(connection)
 
     @property
     def close_info(self):
@@ -292,14 +297,16 @@ cdef class WebSocket:
         Returns:
             SendResult: from another thread `OK` means that the message is on its way.
         """
-        cdef Connection connection = self.live()
+        cdef Connection connection = self.connection
         cdef Payload payload
         cdef const char* text
         cdef Py_ssize_t size
         cdef int result
+        if connection is None:
+            connection = self.live()
         if (
             is_text is None and flags == 0 and connection is not None
-            and connection.driver.is_here()
+            and is_here(connection.driver)
         ):
             # The two usual kinds without any object in between.
             if PyBytes_CheckExact(data):
@@ -313,7 +320,7 @@ cdef class WebSocket:
         payload.fill(data, is_text)
         if connection is None:
             return RESULTS[RESULT_GONE]
-        if not connection.driver.is_here():
+        if not is_here(connection.driver):
             return RESULTS[deliver_from_afar(connection, payload, flags)]
         result = connection.send(payload.opcode, payload.data, payload.size, payload.owner)
         follow(connection, flags)
@@ -509,7 +516,7 @@ cdef class SocketSet:
             driver = connection.driver
             if driver is here:
                 continue
-            if here is None and driver.is_here():
+            if here is None and is_here(driver):
                 here = driver
             elif driver not in away:
                 away.append(driver)
