@@ -65,7 +65,7 @@ cdef class Connection(Stream):
     cdef readonly int64_t id
     cdef readonly GroupCore group
     cdef readonly object socket     # what handlers get; the surface's
-    cdef object ending_as           # CloseInfo: how it ended, or is about to end
+    cdef tuple ending_as            # as CloseInfo takes it: how it ended, or is about to end
     cdef public object request, data, session, subprotocol
     cdef readonly object runner     # the queue of events behind a suspended handler, or None
     cdef list sets                  # rooms and other sets, all of them `Members`

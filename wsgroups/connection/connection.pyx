@@ -225,7 +225,7 @@ cdef class Connection(Stream):
     @property
     def close_info(self):
         """How the socket ended, or None while it lives."""
-        return self.ending_as if self.state == STATE_CLOSED else None
+        return CloseInfo(*self.ending_as) if self.state == STATE_CLOSED else None
 
     @property
     def buffered_amount(self):
@@ -460,7 +460,7 @@ cdef class Connection(Stream):
         cdef uint32_t ticks = self.group.close_ticks
         reason = PyUnicode_DecodeUTF8(<char*> event.data, event.size, NULL)
         if self.state == STATE_CLOSING:
-            self.end(self.ending_as.code, self.ending_as.reason, True, LOCAL)
+            self.end(self.ending_as[0], self.ending_as[1], True, LOCAL)
         elif event.code == 1005:
             self.control(OP_CLOSE, NULL, 0)
             self.end(event.code, "", True, REMOTE)
@@ -644,9 +644,7 @@ cdef class Connection(Stream):
         )
         if handler is not None and not handler.is_async:
             try:
-                result = handler.function(error, self.socket)
-                if result is not None and PyCoro_CheckExact(result):
-                    self.enqueue(Handler(lambda *_: result, is_async=True), None)
+                handler.function(error, self.socket)
             except BaseException as second:
                 self.driver.raised(second)
                 logger.error("error handler of group %r failed", self.group.name, exc_info=second)
@@ -689,9 +687,7 @@ cdef class Connection(Stream):
         memcpy(body + 2, reason, size)
         self.control(OP_CLOSE, body, size + 2)
         self.state = STATE_CLOSING
-        self.ending_as = CloseInfo(
-            code, PyUnicode_DecodeUTF8(reason, size, NULL), False, LOCAL
-        )
+        self.ending_as = (code, PyUnicode_DecodeUTF8(reason, size, NULL), False, LOCAL)
         self.leave_sets()
         self.driver.arm(self, self.group.close_ticks)
         if self.paused and (self.runner is None or not self.runner.is_full):
@@ -703,7 +699,7 @@ cdef class Connection(Stream):
     cdef int drop(self) except -1:
         """End at once, without a Close frame."""
         if self.ending_as is None:
-            self.ending_as = CloseInfo(1006, "", False, LOCAL)
+            self.ending_as = (1006, "", False, LOCAL)
         return self.abort(0)
 
     def drop_now(self):
@@ -749,7 +745,7 @@ cdef class Connection(Stream):
         if self.state == STATE_CLOSED or self.state == STATE_HTTP:
             return 0
         self.state = STATE_CLOSED
-        self.ending_as = CloseInfo(code, reason, clean, side)
+        self.ending_as = (code, reason, clean, side)
         self.leave_sets()
         registry_remove(self.id)
         decoder_clear(&self.decoder)
@@ -773,7 +769,7 @@ cdef class Connection(Stream):
             self.phase = None
             return 0
         if self.ending_as is not None:
-            return self.end(self.ending_as.code, self.ending_as.reason, False, LOCAL)
+            return self.end(self.ending_as[0], self.ending_as[1], False, LOCAL)
         return self.end(1006, "", False, REMOTE)
 
     # --- time -------------------------------------------------------------------------------

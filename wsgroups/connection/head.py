@@ -117,9 +117,12 @@ class RequestHead:
 
     def tokens(self, name: bytes) -> list[bytes]:
         """Return the members of a comma-separated header over all its lines, in lower case."""
+        values = self.headers.get(name, _NOTHING)
+        if len(values) == 1 and b"," not in values[0]:
+            return [values[0].lower()]
         return [
             token.strip(b" \t").lower()
-            for value in self.headers.get(name, _NOTHING)
+            for value in values
             for token in value.split(b",")
         ]
 

@@ -78,7 +78,7 @@ cdef class Driver:
     cdef list mailbox              # from other threads
     cdef bint woken
 
-    cdef uint32_t clock(self) noexcept
+    cdef int64_t clock(self) noexcept
     cdef int schedule_sweep(self) except -1
 
     # What a driver implements.
@@ -104,13 +104,13 @@ cdef class Driver:
 
     # Parts of a turn, for the drivers.
     cdef int schedule(self) except -1
-    cdef int begin_turn(self) except -1
-    cdef int end_turn(self, int64_t until) except -1
-    cdef int read_mailbox(self, int64_t until) except -1
-    cdef int settle(self, int64_t until) except -1
+    cdef int64_t begin_turn(self) except -1
+    cdef int end_turn(self, int64_t slice) except -1
+    cdef int read_mailbox(self, int64_t slice) except -1
+    cdef int settle(self, int64_t slice) except -1
     cdef int run_deferred(self) except -1
-    cdef int flush_dirty(self, int64_t until) except -1
-    cdef int resume_requeued(self, int64_t until) except -1
+    cdef int flush_dirty(self, int64_t slice) except -1
+    cdef int resume_requeued(self, int64_t slice) except -1
     cdef int crashed(self, Stream stream, object error) except -1
 
 
@@ -127,7 +127,7 @@ cdef class Stream:
     cdef uint8_t is_deferred
     cdef uint8_t is_requeued
     cdef uint8_t holding              # input is held: nothing may be received before it
-    cdef uint8_t interest          # what the driver has registered, for its own use
+    cdef uint8_t unread            # the driver has left input with the kernel
     cdef Outbox outbox
 
     # Driver to stream.

@@ -43,6 +43,17 @@ cdef int64_t now_ns() noexcept nogil:
     return <int64_t> time.tv_sec * 1000000000 + time.tv_nsec
 
 
+cdef bint is_over(int64_t slice, int64_t* until) noexcept nogil:
+    """True when `slice` nanoseconds have passed since the first call; never for 0."""
+    cdef int64_t now
+    if slice == 0:
+        return False
+    now = now_ns()
+    if until[0] == 0:
+        until[0] = now + slice
+    return now > until[0]
+
+
 cdef class Driver:
     """One per running loop; subclasses move the bytes.
 
@@ -52,7 +63,7 @@ cdef class Driver:
     def __cinit__(self, loop=None):
         self.loop = loop
         self.thread = <unsigned long> PyThread_get_thread_ident()
-        self.tick = self.clock()
+        self.tick = <uint32_t> (now_ns() // (1000000000 // TICKS_PER_SECOND))
         self.deferred = []
         self.requeued = []
         self.mailbox = []
@@ -70,9 +81,9 @@ cdef class Driver:
         free(self.deadlines)
         free(self.dirty)
 
-    cdef uint32_t clock(self) noexcept:
-        """Now, in ticks."""
-        return <uint32_t> (now_ns() // (1000000000 // TICKS_PER_SECOND))
+    cdef int64_t clock(self) noexcept:
+        """Now, in nanoseconds."""
+        return now_ns()
 
     # What a driver implements.
 
@@ -81,7 +92,7 @@ cdef class Driver:
         raise NotImplementedError
 
     cdef int update_interest(self, Stream stream) except -1:
-        """`paused` or `blocked` of the stream has changed."""
+        """`paused`, `blocked` or `holding` of the stream has changed."""
         raise NotImplementedError
 
     cdef int shut_down(self, Stream stream) except -1:
@@ -238,16 +249,24 @@ cdef class Driver:
         self.soon = False
         self.resume()
 
-    cdef int begin_turn(self) except -1:
-        self.tick = self.clock()
+    cdef int64_t begin_turn(self) except -1:
+        """Begin; returns the time in nanoseconds."""
+        cdef int64_t now = self.clock()
+        self.tick = <uint32_t> (now // (1000000000 // TICKS_PER_SECOND))
         self.in_turn = True
-        return 0
+        return now
 
-    cdef int end_turn(self, int64_t until) except -1:
-        """Do what was collected and give the loop back; `until` bounds the sending."""
-        self.read_mailbox(until)
-        self.settle(until)
-        self.enter(None)
+    cdef int end_turn(self, int64_t slice) except -1:
+        """Do what was collected and give the loop back.
+
+        Sending takes about `slice` nanoseconds at the most, and so does the mailbox; 0 is no bound.
+        """
+        if self.mailbox:
+            self.read_mailbox(slice)
+        if self.dirty_count or self.deferred:
+            self.settle(slice)
+        if self.current is not None:
+            self.enter(None)
         self.in_turn = False
         if self.deferred or self.dirty_count or self.mailbox or self.requeued:
             self.schedule()
@@ -256,11 +275,11 @@ cdef class Driver:
             raise error
         return 0
 
-    cdef int settle(self, int64_t until) except -1:
+    cdef int settle(self, int64_t slice) except -1:
         # Handlers of the deferred kind (disconnect above all) send and close again.
         while True:
             self.run_deferred()
-            if self.flush_dirty(until) or not self.deferred:
+            if self.flush_dirty(slice) or not self.deferred:
                 return 0
 
     cdef int run_deferred(self) except -1:
@@ -277,8 +296,9 @@ cdef class Driver:
                 self.crashed(stream, error)
         return 0
 
-    cdef int flush_dirty(self, int64_t until) except -1:
-        """Send for the dirty streams in order, in slices; 1 when some had to be left."""
+    cdef int flush_dirty(self, int64_t slice) except -1:
+        """Send for the dirty streams in order; 1 when some had to be left."""
+        cdef int64_t until = 0
         cdef uint32_t done = 0
         cdef Stream stream
         while self.dirty_count:
@@ -293,12 +313,13 @@ cdef class Driver:
                 except BaseException as error:
                     self.crashed(stream, error)
             done += 1
-            if done & 15 == 0 and until and now_ns() > until:
+            if done & 15 == 0 and is_over(slice, &until):
                 return self.dirty_count > 0
         self.dirty_first = 0
         return 0
 
-    cdef int resume_requeued(self, int64_t until) except -1:
+    cdef int resume_requeued(self, int64_t slice) except -1:
+        cdef int64_t until = 0
         cdef Stream stream
         cdef list batch = self.requeued
         cdef Py_ssize_t done = 0
@@ -313,12 +334,13 @@ cdef class Driver:
                 stream.resume()
                 if stream.ending < STREAM_LINGERING and not stream.blocked:
                     self.flush(stream)
+                self.update_interest(stream)
             except BaseException as error:
                 self.crashed(stream, error)
             finally:
                 self.corked = NULL
                 self.cork_size = 0
-            if until and now_ns() > until:
+            if is_over(slice, &until):
                 self.requeued = batch[done:] + self.requeued
                 break
         return 0
@@ -363,8 +385,9 @@ cdef class Driver:
         else:
             self.post(function)
 
-    cdef int read_mailbox(self, int64_t until) except -1:
+    cdef int read_mailbox(self, int64_t slice) except -1:
         """Do what other threads asked for, in order."""
+        cdef int64_t until = 0
         cdef list batch
         cdef Py_ssize_t done = 0, size
         self.woken = False  # before the swap: a post that comes between wakes us once more
@@ -381,7 +404,7 @@ cdef class Driver:
             except BaseException as error:
                 self.raised(error)
                 logger.error("a call from another thread failed", exc_info=error)
-            if done & 63 == 0 and until and now_ns() > until:
+            if done & 15 == 0 and is_over(slice, &until):
                 self.mailbox = batch[done:] + self.mailbox
                 break
         return 0
@@ -539,8 +562,8 @@ cdef class Stream:
         self.linger = linger
         if ticks:
             self.driver.arm(self, ticks)
-        if self.paused:
-            self.unpause()
+        self.paused = self.holding = False
+        self.driver.update_interest(self)
         if not self.blocked and self.driver.corked != <PyObject*> self:
             self.driver.mark_dirty(self)
         return 0

@@ -2,7 +2,12 @@
 
 All sockets are in one epoll instance, whose descriptor the asyncio loop watches. An idle socket
 therefore costs no transport, protocol, task or buffer, and a batch of ready sockets costs one call
-from the loop. Inside it is level-triggered: what a turn leaves is reported again.
+from the loop.
+
+Sockets are registered once, edge-triggered, so that epoll does not ask each of them again after it
+has been served. An edge is told once: whoever leaves input unread (a pause, a turn that is over)
+sets `unread`, and the socket is armed anew as soon as it may read again. A short read is the end of
+what has come, except when FIN came with it: EPOLLRDHUP then says to read on.
 """
 
 import errno
@@ -13,7 +18,7 @@ import warnings
 cimport cython
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, errno as c_errno
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -34,7 +39,7 @@ cdef extern from "<sys/epoll.h>" nogil:
     cdef struct epoll_event:
         uint32_t events
         epoll_data_t data
-    int EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP
+    uint32_t EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLRDHUP, EPOLLET
     int EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLL_CLOEXEC
     int epoll_create1(int flags)
     int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
@@ -94,6 +99,9 @@ cdef enum:
     ACCEPT_A_TURN = 64
     TURN_NS = 4000000          # then asyncio has its turn
     FLUSH_NS = 2000000         # a slice of a fan-out
+
+cdef uint32_t INTEREST = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+
 
 cdef enum Tag:
     # The low bits of an event's pointer say what it points to.
@@ -239,8 +247,7 @@ cdef class EpollDriver(Driver):
         memcpy(connection.address, address, sizeof(connection.address))
         try:
             self.attach(connection)
-            connection.interest = EPOLLIN
-            self.register(EPOLL_CTL_ADD, fd, EPOLLIN, <uintptr_t> <PyObject*> connection)
+            self.register(EPOLL_CTL_ADD, fd, INTEREST, <uintptr_t> <PyObject*> connection)
             listener.accepted(connection)
             self.flush(connection)
         except BaseException as error:
@@ -289,10 +296,9 @@ cdef class EpollDriver(Driver):
         cdef int64_t until
         if self.in_turn or self.epoll < 0:
             return 0
-        self.begin_turn()
-        until = now_ns() + TURN_NS
+        until = self.begin_turn() + TURN_NS
         if self.requeued:
-            self.resume_requeued(until)
+            self.resume_requeued(TURN_NS)
         if wait and self.event_next == self.event_count:
             self.event_next = 0
             self.event_count = epoll_wait(self.epoll, self.events, EVENTS, 0)
@@ -304,7 +310,7 @@ cdef class EpollDriver(Driver):
         else:
             # Those left over go first next time: the kernel would report the busy ones again.
             self.schedule()
-        self.end_turn(now_ns() + FLUSH_NS)
+        self.end_turn(FLUSH_NS)
         return 0
 
     cdef int serve_events(self, int64_t until) except -1:
@@ -334,11 +340,11 @@ cdef class EpollDriver(Driver):
         self.corked = <PyObject*> stream
         self.cork_size = 0
         try:
-            if events & EPOLLOUT:
+            if events & EPOLLOUT and stream.blocked:
                 stream.last_seen = self.tick  # the peer has taken bytes
                 self.flush(stream)
-            if events & (EPOLLIN | EPOLLHUP | EPOLLERR) and not stream.holding:
-                self.receive(stream)
+            if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+                self.receive(stream, events)
             if stream.ending != STREAM_CLOSED and (
                 self.cork_size or stream.outbox.count or stream.ending != STREAM_OPEN
             ) and not stream.blocked:
@@ -348,11 +354,16 @@ cdef class EpollDriver(Driver):
             self.cork_size = 0
         return 0
 
-    cdef int receive(self, Stream stream) except -1:
+    cdef int receive(self, Stream stream, uint32_t events) except -1:
         """Receive until the read was short or the socket has had its share of the turn."""
+        cdef bint at_end = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) != 0
+        cdef bint broken = events & (EPOLLHUP | EPOLLERR) != 0
         cdef Py_ssize_t size, got, total = 0
         cdef char* target
-        while total < RECEIVE_A_TURN and stream.fd >= 0 and not stream.holding:
+        while stream.fd >= 0:
+            if stream.holding or (stream.paused and not broken) or total >= RECEIVE_A_TURN:
+                stream.unread = True
+                return self.update_interest(stream)
             size = RECEIVE_SIZE
             target = stream.target(&size) if stream.ending == STREAM_OPEN else NULL
             got = recv(stream.fd, self.buffer if target == NULL else target, size, 0)
@@ -364,10 +375,10 @@ cdef class EpollDriver(Driver):
                     stream.received(self.buffer, got)
                 else:
                     stream.landed(got)
-                if got < size or stream.paused:
+                if got < size and not at_end:
                     return 0
             elif got == 0:
-                return stream.ended() if stream.ending == STREAM_OPEN else stream.ended_too()
+                return stream.ended() if stream.ending == STREAM_OPEN else stream.abort(0)
             elif c_errno == EAGAIN:
                 return 0
             elif c_errno != EINTR:
@@ -416,15 +427,11 @@ cdef class EpollDriver(Driver):
         return 0
 
     cdef int update_interest(self, Stream stream) except -1:
-        cdef uint8_t wanted = 0
-        if not stream.paused:
-            wanted |= <uint8_t> EPOLLIN
-        if stream.blocked:
-            wanted |= <uint8_t> EPOLLOUT
-        if wanted != stream.interest and stream.fd >= 0:
-            stream.interest = wanted
+        """Have input that was left unread reported once more, when it may be read again."""
+        if stream.unread and not stream.paused and not stream.holding and stream.fd >= 0:
+            stream.unread = False
             self.register(
-                EPOLL_CTL_MOD, stream.fd, wanted, <uintptr_t> <PyObject*> stream
+                EPOLL_CTL_MOD, stream.fd, INTEREST, <uintptr_t> <PyObject*> stream
             )
         return 0
 

@@ -7,7 +7,7 @@ told to.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from wsgroups.connection.connection cimport Connection
@@ -164,8 +164,8 @@ cdef class MemoryDriver(Driver):
 
     # --- what a driver implements -----------------------------------------------------------
 
-    cdef uint32_t clock(self) noexcept:
-        return self.tick
+    cdef int64_t clock(self) noexcept:
+        return <int64_t> self.tick * (1000000000 // TICKS_PER_SECOND)
 
     cdef int schedule(self) except -1:
         self.waiting = True

@@ -23,6 +23,7 @@ class Group(SocketSet):
     Attributes:
         name: the string given to `send_upgrade`.
         policy: the limits and rules in force.
+        is_registered: True when the group has a handler of any kind.
         core: what the connections share; not for applications.
     """
 
@@ -32,18 +33,12 @@ class Group(SocketSet):
         super().__init__(members=self.core.members)
         self.core.owner = self
         self.core.runner = self._runner
+        self.is_registered = False
         self._tasks = tasks
         self._set_policy(policy)
 
     def __repr__(self) -> str:
         return f"<Group {self.name!r} of {len(self)} sockets>"
-
-    @property
-    def is_registered(self) -> bool:
-        """True when the group has a handler of any kind."""
-        core = self.core
-        handlers = (core.text, core.binary, core.connect, core.error, core.disconnect)
-        return any(handler is not None for handler in handlers)
 
     def change(self, **policy: Any) -> None:
         """Change the policy, of live sockets as well; in the loop's thread.
@@ -78,27 +73,29 @@ class Group(SocketSet):
         """Register a function for text, binary or both kinds of messages."""
         handler, frames = message_handler(function, kind)
         for frame in frames:
-            self._refuse_second(f"{frame} messages", getattr(self.core, frame))
+            self._take(f"{frame} messages", getattr(self.core, frame))
         for frame in frames:
             setattr(self.core, frame, handler)
 
     def add_connect_handler(self, function: Callable[..., Any]) -> None:
         """Register a function that is called once a socket is open."""
-        self._refuse_second("connect", self.core.connect)
+        self._take("connect", self.core.connect)
         self.core.connect = event_handler(function)
 
     def add_disconnect_handler(self, function: Callable[..., Any]) -> None:
         """Register a function that is called once when a socket has closed."""
-        self._refuse_second("disconnect", self.core.disconnect)
+        self._take("disconnect", self.core.disconnect)
         self.core.disconnect = event_handler(function)
 
     def add_error_handler(self, function: Callable[..., Any]) -> None:
         """Register a function that is called with what a handler raised."""
-        self._refuse_second("error", self.core.error)
+        self._take("error", self.core.error)
         self.core.error = error_handler(function)
 
-    def _refuse_second(self, event: str, taken: object) -> None:
+    def _take(self, event: str, taken: object) -> None:
+        """Refuse a second handler for an event."""
         if taken is not None:
             raise DuplicateHandlerError(
                 f"group {self.name!r} has a handler for {event} already; each event has one"
             )
+        self.is_registered = True

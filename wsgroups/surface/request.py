@@ -82,7 +82,6 @@ class Request:
 
     # --- what was asked ---------------------------------------------------------------------
 
-    @property
     def _parsed(self) -> RequestHead:
         head = self._head
         return RequestHead(head) if isinstance(head, bytes) else head
@@ -105,11 +104,11 @@ class Request:
     @property
     def subprotocols(self) -> tuple[str, ...]:
         """The subprotocols that the client offers, in its order."""
-        return requested_subprotocols(self._parsed)
+        return requested_subprotocols(self._parsed())
 
     def body(self) -> Body:
         """Return the whole body. `await request.body()` gives the same."""
-        return Body(self._parsed.body)
+        return Body(self._parsed().body)
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:
@@ -120,7 +119,7 @@ class Request:
         return CIMultiDictProxy(
             CIMultiDict(
                 (name.decode("latin-1"), value.decode("latin-1"))
-                for name, values in self._parsed.headers.items()
+                for name, values in self._parsed().headers.items()
                 for value in values
             )
         )
@@ -135,7 +134,7 @@ class Request:
     def cookies(self) -> dict[str, str]:
         """The cookies that came with the request; malformed ones are left out."""
         cookies: dict[str, str] = {}
-        for header in self._parsed.get(b"cookie"):
+        for header in self._parsed().get(b"cookie"):
             for part in header.decode("latin-1").split(";"):
                 name, equals, value = part.strip().partition("=")
                 if equals:
@@ -190,7 +189,7 @@ class Request:
             ValueError: CR, LF or NUL in a cookie or header, or a header that is ours to send.
         """
         self.require_upgrade()
-        phase, head = self._phase, self._parsed
+        phase, head = self._phase, self._parsed()
         if phase is None or phase.is_answered:
             raise AlreadyAnsweredError("this request already has its answer")
         endpoint = self._endpoint

@@ -427,6 +427,8 @@ def _ids_of(excluded):
         return excluded.ids()
     if isinstance(excluded, (WebSocket, int)):
         return [int(excluded)] if 0 <= int(excluded) <= MAX_ID else []
+    if isinstance(excluded, (str, bytes)):
+        raise TypeError(f"exclude takes sockets, ids and sets, not {type(excluded).__name__}")
     return [id for part in excluded for id in _ids_of(part)]
 
 
