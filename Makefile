@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := $(shell find wsgroups -name '*.pyx' -o -name '*.pxd') setup.py pyproject.toml
-SANITIZED := .venv-asan
-ASAN_SEED ?= 1
 FUZZ_SECONDS ?= 600
+FUZZ_SEED ?= 1
+SANITIZED := build/asan
+ASAN_SECONDS ?= 60
 
 .PHONY: demo test check format bench asan fuzz browser-test install clean
 
@@ -28,7 +29,7 @@ test: install  ## every change: minutes
 check: install  ## format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/cython-lint wsgroups
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint wsgroups
 	$(BIN)/mypy
 
 format: install
@@ -38,6 +39,27 @@ format: install
 bench: install  ## server CPU against peers: about half an hour, results in benchmarks/results
 	$(BIN)/python -m benchmarks
 
+fuzz: install  ## the codec against two other implementations, for FUZZ_SECONDS
+	$(BIN)/python -m fuzz.differential --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+# A copy of the tree with the same environment: the first report of a sanitizer ends the run.
+# Python's own allocator and its leaks at exit would hide and drown ours.
+asan: install  ## codec and connection under the address and undefined-behaviour sanitizers
+	mkdir -p $(SANITIZED)
+	rm -rf $(SANITIZED)/tests $(SANITIZED)/fuzz
+	tar -cf - --exclude='*.so' --exclude='*.c' --exclude=__pycache__ --exclude=findings \
+	    wsgroups tests fuzz setup.py pyproject.toml README.md LICENSE | tar -xf - -C $(SANITIZED)
+	cd $(SANITIZED) && WSGROUPS_SANITIZE=1 $(abspath $(BIN))/python setup.py -q build_ext \
+	    --inplace -j2 2>build.log || { cat build.log; exit 1; }
+	cd $(SANITIZED) && $(WITH_SANITIZERS) $(abspath $(BIN))/python -m pytest --capture=sys \
+	    -p no:cacheprovider -o timeout=600 tests/codec tests/connection
+	cd $(SANITIZED) && $(WITH_SANITIZERS) $(abspath $(BIN))/python -m fuzz.differential \
+	    --seconds $(ASAN_SECONDS) --seed $(FUZZ_SEED)
+
+WITH_SANITIZERS = PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
+    UBSAN_OPTIONS=print_stacktrace=1 \
+    LD_PRELOAD="$(shell gcc -print-file-name=libasan.so) $(shell gcc -print-file-name=libubsan.so)"
+
 clean:
-	rm -rf build *.egg-info .venv-asan
+	rm -rf build *.egg-info
 	find wsgroups -name '*.so' -o -name '*.c' | xargs rm -f

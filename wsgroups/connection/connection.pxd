@@ -85,7 +85,9 @@ cdef class Connection(Stream):
     # For the surface.
     cdef int upgrade(self, GroupCore group, int64_t id, object socket) except -1
     cdef int start(self) except -1
-    cdef int send(self, uint8_t opcode, const char* data, Py_ssize_t size, PyObject* owner) except -1
+    cdef int send(
+        self, uint8_t opcode, const char* data, Py_ssize_t size, PyObject* owner
+    ) except -1
     cdef int send_shared(self, Block* block) except -1
     cdef int disconnect(self, uint16_t code, const char* reason, Py_ssize_t size) except -1
     cdef int drop(self) except -1
@@ -106,7 +108,9 @@ cdef class Connection(Stream):
     cdef int on_close(self, FrameEvent* event) except -1
 
     # Output.
-    cdef int queue(self, uint8_t opcode, const char* data, Py_ssize_t size, PyObject* owner) except -1
+    cdef int queue(
+        self, uint8_t opcode, const char* data, Py_ssize_t size, PyObject* owner
+    ) except -1
     cdef int make_room(self, Py_ssize_t size) except -1
     cdef int after_write(self) except -1
     cdef int control(self, uint8_t opcode, const char* data, Py_ssize_t size) except -1

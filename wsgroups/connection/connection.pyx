@@ -5,7 +5,7 @@ raises comes out of it.
 """
 
 import logging
-import socket
+import socket as net
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -47,7 +47,6 @@ from wsgroups.connection.registry cimport registry_add, registry_remove
 from wsgroups.connection.stream cimport (
     STREAM_OPEN,
     TICKS_PER_SECOND,
-    Driver,
     Stream,
     cork_room,
     unsent,
@@ -462,7 +461,7 @@ cdef class Connection(Stream):
         if self.state == STATE_CLOSING:
             self.end(self.ending_as[0], self.ending_as[1], True, LOCAL)
         elif event.code == 1005:
-            self.control(OP_CLOSE, NULL, 0)
+            self.control(OP_CLOSE, b"", 0)
             self.end(event.code, "", True, REMOTE)
         else:
             body[0] = <char> (event.code >> 8)
@@ -809,10 +808,10 @@ cdef class Connection(Stream):
             self.driver.arm(self, self.group.ping_ticks - silent)
         elif self.group.pong_ticks:
             self.pinged = self.driver.tick
-            self.control(OP_PING, NULL, 0)
+            self.control(OP_PING, b"", 0)
             self.driver.arm(self, self.group.pong_ticks)
         else:
-            self.control(OP_PING, NULL, 0)
+            self.control(OP_PING, b"", 0)
             self.arm_keepalive()
         return 0
 
@@ -858,7 +857,7 @@ def format_address(const uint8_t* address):
     memcpy(&family, address, 2)
     port = address[2] << 8 | address[3]
     if family == AF_INET:
-        return socket.inet_ntop(socket.AF_INET, address[4:8]), port
+        return net.inet_ntop(net.AF_INET, address[4:8]), port
     if family == AF_INET6:
-        return socket.inet_ntop(socket.AF_INET6, address[8:24]), port
+        return net.inet_ntop(net.AF_INET6, address[8:24]), port
     return None

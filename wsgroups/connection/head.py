@@ -39,8 +39,8 @@ class RequestHead:
     """
 
     __slots__ = (
-        "_body", "_in_head", "_parser", "body_size", "content_length", "headers", "is_complete", "keep_alive",
-        "method", "raw", "target", "version",
+        "_body", "_in_head", "_parser", "body_size", "content_length", "headers", "is_complete",
+        "keep_alive", "method", "raw", "target", "version",
     )  # fmt: skip
 
     def __init__(self, raw: bytes) -> None:
@@ -120,11 +120,7 @@ class RequestHead:
         values = self.headers.get(name, _NOTHING)
         if len(values) == 1 and b"," not in values[0]:
             return [values[0].lower()]
-        return [
-            token.strip(b" \t").lower()
-            for value in values
-            for token in value.split(b",")
-        ]
+        return [token.strip(b" \t").lower() for value in values for token in value.split(b",")]
 
     def _host(self) -> bytes:
         """Exactly one well-formed Host (RFC 9112 section 3.2)."""
@@ -136,7 +132,7 @@ class RequestHead:
         return hosts[0]
 
     def _body_length(self) -> int | None:
-        """How long the body is (RFC 9112 section 6.3), refusing whatever two readers could differ on."""
+        """How long the body is (RFC 9112 section 6.3); whatever is ambiguous is refused."""
         lengths = self.get(b"content-length")
         encodings = self.get(b"transfer-encoding")
         if encodings:

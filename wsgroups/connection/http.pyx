@@ -174,7 +174,7 @@ cdef class HttpPhase(Phase):
         self.state = READING_BODY
         self.body_left = -1 if length is None else length
         if self.head.version == 11 and self.head.tokens(b"expect") == [b"100-continue"]:
-            self.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n", 25, NULL, 0)
+            self.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n", 25, b"", 0)
         return self.take_body()
 
     cdef int take_body(self) except -1:
@@ -226,7 +226,7 @@ cdef class HttpPhase(Phase):
             return
         if self.state != HANDLING:
             raise AlreadyAnsweredError("this request already has its answer")
-        connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), NULL, 0)
+        connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), b"", 0)
         self.head = None
         if not keep_alive or self.ended_early:
             self.state = DONE
@@ -255,7 +255,7 @@ cdef class HttpPhase(Phase):
         self.state = DONE
         self.head = None
         self.buffer.clear()
-        connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), NULL, 0)
+        connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), b"", 0)
         connection.finish(LINGER_KIB, TICKS_PER_SECOND)
 
     def upgrade(self, bytes response not None, GroupCore group not None, int64_t id, socket):
@@ -273,7 +273,7 @@ cdef class HttpPhase(Phase):
             # Gone while its handler ran: the application gets a dead socket and its disconnect.
             connection.closed(0)
             return
-        connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), NULL, 0)
+        connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), b"", 0)
         connection.driver.defer(connection)
         if self.buffer:
             connection.held = bytes(self.buffer)
@@ -310,4 +310,3 @@ cdef class HttpPhase(Phase):
 
     cdef int resumed(self) except -1:
         return self.read_on()
-

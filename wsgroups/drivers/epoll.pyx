@@ -10,7 +10,6 @@ sets `unread`, and the socket is armed anew as soon as it may read again. A shor
 what has come, except when FIN came with it: EPOLLRDHUP then says to read on.
 """
 
-import errno
 import logging
 import os
 import warnings
@@ -26,7 +25,6 @@ from wsgroups.connection.connection cimport Connection
 from wsgroups.connection.outbox cimport iovec
 from wsgroups.connection.stream cimport (
     STREAM_CLOSED,
-    STREAM_LINGERING,
     STREAM_OPEN,
     Driver,
     Stream,
@@ -225,10 +223,10 @@ cdef class EpollDriver(Driver):
 
     cdef int accept(self, Listener listener) except -1:
         """Accept a batch; the rest is reported again."""
-        cdef int fd, i
+        cdef int fd, _turn
         cdef sockaddr_storage address
         cdef uint32_t size
-        for i in range(ACCEPT_A_TURN):
+        for _turn in range(ACCEPT_A_TURN):
             if listener.fd not in self.listeners:
                 return 0
             size = sizeof(address)
@@ -378,7 +376,7 @@ cdef class EpollDriver(Driver):
                 if got < size and not at_end:
                     return 0
             elif got == 0:
-                return stream.ended() if stream.ending == STREAM_OPEN else stream.abort(0)
+                return stream.ended() if stream.ending == STREAM_OPEN else stream.ended_too()
             elif c_errno == EAGAIN:
                 return 0
             elif c_errno != EINTR:

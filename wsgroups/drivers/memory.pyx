@@ -5,7 +5,7 @@ told to.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
@@ -131,8 +131,8 @@ cdef class MemoryDriver(Driver):
 
     def advance(self, double seconds):
         """Move the clock on, tick by tick."""
-        cdef Py_ssize_t i
-        for i in range(round(seconds * TICKS_PER_SECOND)):
+        cdef Py_ssize_t _tick
+        for _tick in range(round(seconds * TICKS_PER_SECOND)):
             self.tick += 1
             self._sweep()
 

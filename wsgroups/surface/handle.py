@@ -195,9 +195,7 @@ class Handle:
             timeout: seconds.
         """
         loop = asyncio.get_running_loop()
-        tasks = {
-            t for t in self._tasks if t.get_loop() is loop and t is not asyncio.current_task()
-        }
+        tasks = {t for t in self._tasks if t.get_loop() is loop and t is not asyncio.current_task()}
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=timeout)

@@ -29,7 +29,8 @@ def message_handler(
     """Return the handler for `(message, socket)` and the frame types it takes.
 
     Raises:
-        HandlerSignatureError: when the function cannot be called so, or its message type is unknown.
+        HandlerSignatureError: when the function cannot be called so, or wants a message of a type
+            that is unknown.
     """
     annotations = _positional(function, 2, "(message, ws)")
     wanted, decode = _wanted(function, annotations[0], kind)

@@ -49,8 +49,9 @@ class Body(bytes):
 
 
 class Request:
-    """One HTTP request. In the loop's thread only, until it is answered; then it can be read
-    anywhere.
+    """One HTTP request.
+
+    Only in the loop's thread until it is answered; from then on it can be read anywhere.
 
     Attributes:
         method: the method, upper case.

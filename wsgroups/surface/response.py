@@ -66,9 +66,7 @@ class Response:
             return bytes(body), "application/octet-stream"
         if isinstance(body, dict | list):
             return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS), "application/json"
-        raise TypeError(
-            f"a response body is str, bytes, dict or list, not {type(body).__name__}"
-        )
+        raise TypeError(f"a response body is str, bytes, dict or list, not {type(body).__name__}")
 
     def encode(self, *, keep_alive: bool, with_body: bool = True) -> bytes:
         """Return the response as it goes on the wire."""

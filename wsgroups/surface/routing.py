@@ -68,7 +68,8 @@ class Router:
             found = route.pattern.fullmatch(path)
             if found:
                 parameters = {
-                    name: convert(unquote(found[name])) for name, convert in route.converters.items()
+                    name: convert(unquote(found[name]))
+                    for name, convert in route.converters.items()
                 }
                 return methods, parameters
         return {}, {}
@@ -103,6 +104,8 @@ def _check_signature(path: str, function: Callable[..., Any], parameters: Any) -
     except TypeError as error:
         names = ", ".join(["request", *parameters])
         name = getattr(function, "__qualname__", repr(function))
-        raise HandlerSignatureError(f"{name} handles {path!r} and must take ({names}): {error}") from None
+        raise HandlerSignatureError(
+            f"{name} handles {path!r} and must take ({names}): {error}"
+        ) from None
     except ValueError:
         return  # a built-in without a signature

@@ -22,4 +22,4 @@ cdef class SocketSet:
     cdef readonly Members members
 
     cdef int send_block(self, Block* block, excluded) except -1
-    cdef int post_broadcast(self, Driver driver, Block* block, excluded) except -1
+    cdef int post_broadcast(self, Driver driver, Block* block, list connections) except -1

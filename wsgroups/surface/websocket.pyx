@@ -36,7 +36,7 @@ import orjson
 
 from wsgroups.closing import CloseCode, close_payload
 from wsgroups.connection.stream import current_socket
-from wsgroups.enums import ConnectionFlags, SendResult, SocketStatus
+from wsgroups.enums import SendResult, SocketStatus
 from wsgroups.ids import MAX_ID, sequence
 from wsgroups.surface import waiting
 
@@ -116,19 +116,19 @@ cdef class Delivery:
 
 @cython.final
 cdef class Broadcast:
-    """A message on its way from another thread to the members of a set that a driver serves."""
+    """A message on its way from another thread to those of its sockets that one driver serves."""
 
-    cdef Members members
-    cdef Driver driver
+    cdef list connections   # as of the call: who joins or leaves later makes no difference
     cdef Block* block
-    cdef object excluded
 
     def __dealloc__(self):
         if self.block != NULL:
             block_release(self.block)
 
     def __call__(self):
-        spread(self.members, self.driver, self.block, mark_excluded(self.excluded))
+        cdef Connection connection
+        for connection in self.connections:
+            connection.send_shared(self.block)
 
 
 cdef int follow(Connection connection, int flags) except -1:
@@ -508,33 +508,31 @@ cdef class SocketSet:
             block_release(block)
 
     cdef int send_block(self, Block* block, excluded) except -1:
-        cdef uint32_t i, mark = mark_excluded(excluded)
+        cdef uint32_t i = 0, mark = mark_excluded(excluded)
         cdef Connection connection
         cdef Driver driver, here = None
-        cdef list away = []
+        cdef dict away = {}
         cdef int reached = 0
-        for i in range(self.members.count):
+        while i < self.members.count:
             connection = <Connection> self.members.items[i]
+            i += 1
             driver = connection.driver
             if driver is here:
                 continue
             if here is None and is_here(driver):
                 here = driver
-            elif driver not in away:
-                away.append(driver)
-            if driver is not here and (mark == 0 or connection.mark != mark):
+            elif mark == 0 or connection.mark != mark:
                 reached += 1
+                away.setdefault(driver, []).append(connection)
         if here is not None:
             reached += spread(self.members, here, block, mark)
-        for driver in away:
-            self.post_broadcast(driver, block, excluded)
+        for driver, connections in away.items():
+            self.post_broadcast(driver, block, connections)
         return reached
 
-    cdef int post_broadcast(self, Driver driver, Block* block, excluded) except -1:
+    cdef int post_broadcast(self, Driver driver, Block* block, list connections) except -1:
         cdef Broadcast broadcast = Broadcast()
-        broadcast.members = self.members
-        broadcast.driver = driver
-        broadcast.excluded = excluded
+        broadcast.connections = connections
         block.references += 1
         broadcast.block = block
         has_room(driver)
