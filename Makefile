@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := $(shell find wsgroups -name '*.pyx' -o -name '*.pxd') setup.py pyproject.toml
+# Some ordinary modules are compiled as well, so every source counts.
+SOURCES := $(shell find wsgroups -name '*.py' -o -name '*.pyx' -o -name '*.pxd') setup.py pyproject.toml
+PORT ?= 8080
 FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 1
 SANITIZED := build/asan
@@ -17,11 +19,11 @@ install: $(STAMP)
 $(STAMP): $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip setuptools
-	WSGROUPS_BUILD_JOBS=2 $(BIN)/pip install --quiet --editable '.[test,check,bench,browser]'
+	$(BIN)/pip install --quiet --editable '.[test,check,bench,browser]'
 	touch $@
 
 demo: install  ## start the chat and print its address
-	$(BIN)/python -m wsgroups examples.chat.app:handle --port 8080
+	$(BIN)/python -m wsgroups examples.chat.app:handle --port $(PORT)
 
 test: install  ## every change: minutes
 	$(BIN)/python -m pytest
@@ -31,6 +33,7 @@ check: install  ## format, lint, types, layers
 	$(BIN)/ruff check .
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint wsgroups
 	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_layers.py tests/test_public_surface.py tests/test_stubs.py
 
 format: install
 	$(BIN)/ruff format .
@@ -38,6 +41,10 @@ format: install
 
 bench: install  ## server CPU against peers: about half an hour, results in benchmarks/results
 	$(BIN)/python -m benchmarks
+
+browser-test: install  ## the chat in a real Chromium; screenshots in build/screenshots
+	tests/browser/ensure_chromium.sh
+	$(BIN)/python -m pytest -o addopts="-q --strict-markers" tests/browser
 
 fuzz: install  ## the codec against two other implementations, for FUZZ_SECONDS
 	$(BIN)/python -m fuzz.differential --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)

@@ -34,7 +34,10 @@ if os.environ.get("WSGROUPS_SANITIZE"):
     compile_args = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-strict-aliasing", *sanitize]
     link_args = sanitize
 
+jobs = os.cpu_count() or 1
+
 setup(
+    options={"build_ext": {"parallel": jobs}},
     ext_modules=cythonize(
         [
             Extension(
@@ -46,7 +49,7 @@ setup(
             for suffix, names in ((".pyx", MODULES), (".py", COMPILED_PYTHON))
             for name in names
         ],
-        nthreads=int(os.environ.get("WSGROUPS_BUILD_JOBS", "0")),
+        nthreads=jobs,
         compiler_directives={
             "language_level": "3",
             "binding": False,

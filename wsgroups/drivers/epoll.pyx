@@ -10,7 +10,6 @@ sets `unread`, and the socket is armed anew as soon as it may read again. A shor
 what has come, except when FIN came with it: EPOLLRDHUP then says to read on.
 """
 
-import logging
 import os
 import warnings
 
@@ -85,8 +84,6 @@ cdef extern from *:
     }
     """
     void wsgroups_no_delay(int fd) nogil
-
-logger = logging.getLogger("wsgroups")
 
 cdef enum:
     RECEIVE_SIZE = 524288      # the one buffer all sockets are received into
