@@ -151,9 +151,7 @@ async def test_each_upgrade_has_exactly_one_disconnect(
         share = CONNECTIONS // CLIENTS
         await asyncio.gather(
             *(
-                asyncio.to_thread(
-                    run_clients, server.port, range(i * share, (i + 1) * share), stay
-                )
+                asyncio.to_thread(run_clients, server.port, range(i * share, (i + 1) * share), stay)
                 for i in range(CLIENTS)
             )
         )

@@ -775,6 +775,9 @@ cdef class Connection(Stream):
 
     cdef int timed_out(self) except -1:
         if self.ending != STREAM_OPEN:
+            if self.patient and self.is_sending():
+                self.driver.arm(self, TICKS_PER_SECOND)
+                return 0
             return self.abort(0)
         if self.phase is not None:
             return self.phase.timed_out(self)

@@ -230,6 +230,7 @@ cdef class HttpPhase(Phase):
         self.head = None
         if not keep_alive or self.ended_early:
             self.state = DONE
+            connection.patient = True
             connection.finish(LINGER_KIB, TICKS_PER_SECOND)
             return
         self.state = READING_HEAD
@@ -305,6 +306,9 @@ cdef class HttpPhase(Phase):
     cdef int timed_out(self, Connection connection) except -1:
         if self.state in (READING_HEAD, READING_BODY) and (self.buffer or self.head is not None):
             self.refuse(HTTPError(408, "The request took too long to arrive."))
+            return 0
+        if connection.is_sending():
+            self.arm(self.limits.keep_alive_ticks)
             return 0
         return connection.abort(0)
 

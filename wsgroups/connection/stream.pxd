@@ -121,6 +121,7 @@ cdef class Stream:
     cdef uint32_t last_seen        # tick of the last byte received or sent
     cdef uint8_t ending            # Ending
     cdef uint16_t linger           # KiB to throw away between our FIN and the peer's
+    cdef uint8_t patient           # a slow reader may take its time with our last bytes
     cdef uint8_t dirty
     cdef uint8_t blocked              # the kernel takes no more for now
     cdef uint8_t paused               # reading is off
@@ -154,6 +155,7 @@ cdef class Stream:
     cdef int unpause(self) except -1
     cdef int finish(self, uint16_t linger, uint32_t ticks) except -1
     cdef int flushed(self) except -1
+    cdef bint is_sending(self) noexcept
     cdef int discard(self, Py_ssize_t size) except -1
     cdef int ended_too(self) except -1
     cdef int abort(self, int error) except -1

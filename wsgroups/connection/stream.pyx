@@ -34,6 +34,7 @@ current_socket = contextvars.ContextVar("wsgroups.current", default=None)
 """The socket whose event is being handled."""
 
 cdef enum:
+    PATIENCE = 30 * TICKS_PER_SECOND  # with a reader that takes nothing
     STALL_TICKS = 2 * TICKS_PER_SECOND
 
 
@@ -577,8 +578,14 @@ cdef class Stream:
             if not self.linger:
                 return self.abort(0)
             self.ending = STREAM_LINGERING
+            if self.patient:
+                self.driver.arm(self, TICKS_PER_SECOND)
             return self.driver.shut_down(self)
         return self.drained()
+
+    cdef bint is_sending(self) noexcept:
+        """True while a slow reader has taken something lately of what is queued for it."""
+        return self.outbox.count != 0 and self.driver.tick - self.last_seen < PATIENCE
 
     cdef int discard(self, Py_ssize_t size) except -1:
         """Throw away input of a stream that has ended its own side."""

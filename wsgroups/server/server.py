@@ -72,7 +72,7 @@ class Server:
             handshake_timeout=config.handshake_timeout,
             keep_alive_timeout=config.keep_alive_timeout,
         )
-        self._most = _most_connections(config.max_connections)
+        self._possible = _possible_connections()
 
     # --- where it listens -------------------------------------------------------------------
 
@@ -137,17 +137,24 @@ class Server:
             is_tcp = sock.family != socket.AF_UNIX
             endpoint = self._app.endpoint("http", sock.getsockname()[1] if is_tcp else None)
             self._endpoints.append(endpoint)
-            self._driver.listen(sock.fileno(), self._acceptor(endpoint))
+            self._driver.listen(sock.fileno(), self._acceptor(self._driver, endpoint))
 
-    def _acceptor(self, endpoint: Endpoint) -> Any:
+    def _acceptor(self, driver: EpollDriver, endpoint: Endpoint) -> Any:
         def accepted(connection: Connection) -> None:
             connection.server = self
             refusal = None
-            if connection.peers > self._most:
+            if self._is_full(driver, connection.peers):
                 refusal = HTTPError(503, "The server is full.", {"Retry-After": "1"})
             HttpPhase(connection, endpoint, self._limits, refusal)
 
         return accepted
+
+    def _is_full(self, driver: EpollDriver, peers: int) -> bool:
+        """True when the newest connection is one too many; `peers` are all in this loop."""
+        wanted = self.config.max_connections
+        if 0 < wanted < peers and wanted < len(driver.connections_of(self)):
+            return True
+        return peers > self._possible
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed; cancelling it closes the server."""
@@ -169,7 +176,8 @@ class Server:
         """
         driver, self._driver = self._driver, None
         if driver is None:
-            await self._closed.wait()
+            if self._sockets:  # it was started, and somebody else is closing it
+                await self._closed.wait()
             return
         payload = close_payload(code, reason)
         self._stop_listening(driver)
@@ -211,15 +219,17 @@ class Server:
             for connection in driver.connections_of(self):
                 connection.shut(payload)
             while driver.connections_of(self) and not hurry.done():
-                gone.clear()
-                change = asyncio.ensure_future(gone.wait())
                 left = deadline - loop.time()
                 if left <= 0:
                     break
-                await asyncio.wait(
-                    {change, hurry}, timeout=left, return_when=asyncio.FIRST_COMPLETED
-                )
-                change.cancel()
+                gone.clear()
+                change = asyncio.ensure_future(gone.wait())
+                try:
+                    await asyncio.wait(
+                        {change, hurry}, timeout=left, return_when=asyncio.FIRST_COMPLETED
+                    )
+                finally:
+                    change.cancel()
         finally:
             hurry.cancel()
             driver.watchers.remove(gone.set)
@@ -240,8 +250,7 @@ def serve(app: Application, **config: Any) -> Server:
     return Server(app, ServerConfig(**config))
 
 
-def _most_connections(wanted: int) -> int:
-    """The most connections of one process: what was asked for, and what descriptors allow."""
+def _possible_connections() -> int:
+    """The most connections that the descriptors of the process allow."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = max(1, soft - _SPARE_DESCRIPTORS)
-    return min(wanted, possible) if wanted else possible
+    return max(1, soft - _SPARE_DESCRIPTORS)

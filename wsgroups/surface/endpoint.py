@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,9 @@ class Endpoint:
             self._respond(
                 phase, head, Response(error.detail or None, error.status, headers=error.headers)
             )
+        elif isinstance(error, asyncio.CancelledError):
+            logger.warning("handler of %r was cancelled", request)
+            self._respond(phase, head, Response(status=503))
         else:
             logger.error("handler of %r failed", request, exc_info=error)
             self._respond(phase, head, Response(status=500))

@@ -108,8 +108,9 @@ class Handle:
         """Register a function `(message, ws)` for the messages of a group.
 
         The first parameter's annotation says which: `str` text, `bytes` binary, `str | bytes` or
-        none both, `dict` or `list` JSON text, decoded. `kind` overrides it: `"text"`, `"binary"`,
-        `"both"`, `"json"`.
+        none both; `dict`, `list`, a dataclass, a TypedDict or a msgspec or pydantic model JSON
+        text, decoded and checked (1007 when it does not fit). `kind` overrides it: `"text"`,
+        `"binary"`, `"both"`, `"json"`.
 
         Raises:
             DuplicateHandlerError: when that kind of message has a handler.

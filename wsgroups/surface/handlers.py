@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import logging
 import types
@@ -9,6 +10,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal, Union
 
+import msgspec
 import orjson
 
 from wsgroups.connection.connection import Handler
@@ -139,25 +141,30 @@ def _kind_of(function: Callable[..., Any], annotation: Any) -> Kind:
     origin = typing.get_origin(annotation)
     if origin in (Union, types.UnionType) and set(typing.get_args(annotation)) == {str, bytes}:
         return "both"
-    if (origin or annotation) in (dict, list):
+    if (origin or annotation) in (dict, list) or _is_model(annotation):
         return "json"
     name = getattr(function, "__qualname__", repr(function))
     raise HandlerSignatureError(
-        f"{name}: a message cannot be given as {annotation!r}; "
-        "annotate it str, bytes, str | bytes, dict or list"
+        f"{name}: a message cannot be given as {annotation!r}; annotate it str, bytes, "
+        "str | bytes, dict, list, or with a dataclass, TypedDict, msgspec or pydantic model"
+    )
+
+
+def _is_model(annotation: Any) -> bool:
+    """True for a class that JSON objects can be made into."""
+    return isinstance(annotation, type) and (
+        dataclasses.is_dataclass(annotation)
+        or typing.is_typeddict(annotation)
+        or issubclass(annotation, msgspec.Struct)
+        or hasattr(annotation, "model_validate_json")
     )
 
 
 def _json_decoder(annotation: Any) -> Callable[[bytes], Any]:
-    """Return what makes a JSON value of the payload and holds it to the annotation."""
-    expected = typing.get_origin(annotation) or annotation
-    if expected not in (dict, list):
-        return orjson.loads
-
-    def decode(payload: bytes) -> Any:
-        value = orjson.loads(payload)
-        if not isinstance(value, expected):
-            raise ValueError(f"expected a JSON {expected.__name__}, got {type(value).__name__}")
-        return value
-
-    return decode
+    """Return what makes a value of the payload and holds it to the annotation."""
+    if hasattr(annotation, "model_validate_json"):  # pydantic, when the application uses it
+        validate: Callable[[bytes], Any] = annotation.model_validate_json
+        return validate
+    if annotation in (dict, list) or typing.get_origin(annotation) or _is_model(annotation):
+        return msgspec.json.Decoder(annotation).decode
+    return orjson.loads

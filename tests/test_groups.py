@@ -1,0 +1,542 @@
+"""Groups and sets of sockets: who is in them, their verbs, their policy, and unknown ones."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.support import (
+    BINARY,
+    CLOSE,
+    PING,
+    TEXT,
+    Gate,
+    Wire,
+    ask,
+    frame,
+    handshake,
+    turns,
+    until,
+    wire,
+)
+from wsgroups import (
+    CloseCode,
+    GroupPolicy,
+    Handle,
+    HandlerStatus,
+    Request,
+    SendResult,
+    Server,
+    SocketSet,
+    UnknownGroupError,
+    WebSocket,
+    serve,
+)
+
+Ends = list[tuple[Wire, WebSocket]]
+
+
+def quiet_handle(**policy: Any) -> Handle:
+    """Return a Handle whose group `room` is registered and does nothing."""
+    handle = Handle(**policy)
+    handle.websocket("room")(lambda message, ws: None)
+    return handle
+
+
+@contextlib.asynccontextmanager
+async def opened(server: Server, gate: Gate, count: int, path: str = "/ws") -> AsyncIterator[Ends]:
+    """Both ends of so many sockets."""
+    async with contextlib.AsyncExitStack() as stack:
+        ends: Ends = []
+        for _ in range(count):
+            connection = await stack.enter_async_context(wire(server))
+            await connection.upgrade(path)
+            ends.append((connection, await gate.next()))
+        yield ends
+
+
+async def received(ends: Ends) -> list[bytes]:
+    """Send each client a mark of its own and return what it got before that."""
+    got = []
+    for connection, ws in ends:
+        ws.send("mark")
+        payloads = b""
+        while (message := await connection.frame()) != (TEXT, b"mark"):
+            payloads += message[1]
+        got.append(payloads)
+    return got
+
+
+# --- who is in it ---------------------------------------------------------------------------
+
+
+async def test_a_group_knows_its_sockets() -> None:
+    handle = quiet_handle()
+    gate = Gate(handle)
+    group = handle.group("room")
+    async with serve(handle, port=0) as server:
+        assert (len(group), list(group), group.ids()) == (0, [], [])
+        async with opened(server, gate, 3) as ends:
+            sockets = [ws for _, ws in ends]
+            assert len(group) == 3
+            assert set(group) == set(sockets)
+            assert set(group.ids()) == {ws.id for ws in sockets}
+            assert all(ws in group and ws.id in group for ws in sockets)
+            assert sockets[0].id + 1000 not in group
+            assert WebSocket(0) not in group
+            assert all(ws.group is group for ws in group)
+            sockets[1].disconnect()
+            assert sockets[1] not in group
+            assert set(group) == {sockets[0], sockets[2]}
+        await until(lambda: len(group) == 0)
+    assert list(group) == []
+
+
+def test_a_group_has_its_name_and_is_the_same_each_time() -> None:
+    handle = Handle()
+    for name in ("room", "", "with spaces", "ÄÖÜ", "x" * 10_000, "a\0b"):
+        assert handle.group(name).name == name
+        assert handle.group(name) is handle.group(name)
+    assert handle.group("room") is not Handle().group("room")
+    assert "room" in repr(handle.group("room"))
+
+
+async def test_a_socket_is_in_exactly_one_group() -> None:
+    handle = quiet_handle()
+    handle.websocket("other")(lambda message, ws: ws.send("other"))
+    gate, other = Gate(handle), Gate(handle, "other", "/other")
+    async with (
+        serve(handle, port=0) as server,
+        opened(server, gate, 1) as ours,
+        opened(server, other, 1, "/other") as theirs,
+    ):
+        assert handle.group("room").ids() == [ours[0][1].id]
+        assert handle.group("other").ids() == [theirs[0][1].id]
+        assert ours[0][1] not in handle.group("other")
+
+
+async def test_members_come_and_go_in_any_order() -> None:
+    handle = quiet_handle()
+    gate = Gate(handle)
+    group = handle.group("room")
+    async with serve(handle, port=0) as server, opened(server, gate, 40) as ends:
+        left = {ws for _, ws in ends}
+        for step in (3, 2, 1):
+            for ws in sorted(left, key=int)[::step]:
+                ws.disconnect()
+                left.discard(ws)
+                assert set(group) == left
+                assert group.send("x") == len(left)
+        assert len(group) == 0
+
+
+# --- verbs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "is_text", "expected"),
+    [
+        ("grüße", None, (TEXT, "grüße".encode())),
+        (b"\x00", None, (BINARY, b"\x00")),
+        (bytearray(b"x"), None, (BINARY, b"x")),
+        (b"text", True, (TEXT, b"text")),
+        ("x" * 100_000, None, (TEXT, b"x" * 100_000)),
+        (b"x" * 100_000, None, (BINARY, b"x" * 100_000)),
+    ],
+)
+async def test_send_reaches_every_member(
+    data: Any, is_text: bool | None, expected: tuple[int, bytes]
+) -> None:
+    handle = quiet_handle()
+    gate = Gate(handle)
+    async with serve(handle, port=0) as server, opened(server, gate, 5) as ends:
+        assert handle.group("room").send(data, is_text=is_text) == 5
+        for connection, _ in ends:
+            assert await connection.frame() == expected
+
+
+async def test_send_json_and_the_names_of_the_original_reach_every_member() -> None:
+    handle = quiet_handle()
+    gate = Gate(handle)
+    group = handle.group("room")
+    async with serve(handle, port=0) as server, opened(server, gate, 3) as ends:
+        assert group.send_json({"a": 1}) == 3
+        assert group.send_json([2], exclude=ends[0][1]) == 2
+        assert group.send_to_all("three") == 3
+        assert group.send_to_all_except_one("four", ends[1][1]) == 2
+        assert group.send_to_all_except_one("five", ends[2][1].id) == 2
+        assert await received(ends) == [
+            b'{"a":1}threefourfive',
+            b'{"a":1}[2]threefive',
+            b'{"a":1}[2]threefour',
+        ]
+
+
+async def test_exclude_takes_sockets_ids_and_sets() -> None:
+    handle = quiet_handle()
+    gate = Gate(handle)
+    group = handle.group("room")
+    async with serve(handle, port=0) as server, opened(server, gate, 4) as ends:
+        one, two, three, four = (ws for _, ws in ends)
+        excluded: list[tuple[Any, int]] = [
+            ((), 4),
+            (one, 3),
+            (one.id, 3),
+            (WebSocket(one.id), 3),
+            ([one, two], 2),
+            ({one.id, two.id}, 2),
+            ((one, two.id, one), 2),
+            (SocketSet([one, two, three]), 1),
+            ([SocketSet([one, two]), three.id], 1),
+            ({"by": "key"}.keys() & {"nothing"}, 4),
+            ((ws for ws in (two, three)), 2),
+            (group, 0),
+            (0, 4),
+            ([-1, 1 << 70], 4),
+            (four.id + 1, 4),
+        ]
+        for number, (exclude, count) in enumerate(excluded):
+            assert group.send(f"{number},", exclude) == count, exclude
+        assert await received(ends) == [
+            b"0,9,10,12,13,14,",
+            b"0,1,2,3,9,12,13,14,",
+            b"0,1,2,3,4,5,6,9,12,13,14,",
+            b"0,1,2,3,4,5,6,7,8,9,10,12,13,14,",
+        ]
+
+
+async def test_exclude_refuses_what_is_no_socket() -> None:
+    handle = quiet_handle()
+    gate = Gate(handle)
+    wrong: Any
+    async with serve(handle, port=0) as server, opened(server, gate, 1):
+        for wrong in (None, 1.5, "x", b"x", [None], ["x"]):
+            with pytest.raises(TypeError):
+                handle.group("room").send("x", wrong)
+
+
+async def test_send_of_no_message_is_refused_even_with_no_members() -> None:
+    group = Handle().group("room")
+    wrong: Any = 1
+    with pytest.raises(TypeError):
+        group.send(wrong)
+    assert group.send("x") == 0
+
+
+async def test_close_begins_the_handshake_with_every_member() -> None:
+    handle = quiet_handle()
+    gate = Gate(handle)
+    gone: list[WebSocket] = []
+    handle.websocket_disconnect("room")(gone.append)
+    group = handle.group("room")
+    async with serve(handle, port=0) as server, opened(server, gate, 4) as ends:
+        with pytest.raises(ValueError, match="1005"):
+            group.close(1005)
+        assert len(group) == 4
+        group.close(CloseCode.SERVICE_RESTART, "moving")
+        assert len(group) == 0
+        for connection, _ in ends:
+            assert await connection.closing() == (1012, "moving")
+            await connection.send(frame(CLOSE, b"\x03\xf4"))
+        await until(lambda: len(gone) == 4)
+        assert all(ws.close_info.clean for ws in gone)
+    assert len(gone) == 4
+
+
+async def test_a_member_that_is_gone_is_not_counted() -> None:
+    handle = quiet_handle(write_limit=1 << 20)
+    gate = Gate(handle)
+    group = handle.group("room")
+    async with serve(handle, port=0) as server, opened(server, gate, 2) as ends:
+        slow, ready = ends
+        reading = asyncio.ensure_future(_read_on(ready[0]))
+        while slow[1] in group:
+            group.send(bytes(65_536))
+            await turns(20)
+        assert group.ids() == [ready[1].id]
+        assert group.send("x") == 1
+        await until(lambda: slow[1].close_info)
+        assert slow[1].close_info.code == 1013
+        reading.cancel()
+
+
+async def _read_on(connection: Wire) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            await connection.frame()
+
+
+async def test_handlers_may_send_to_the_group_they_are_in() -> None:
+    handle = Handle()
+    gate = Gate(handle)
+
+    @handle.websocket("room")
+    def on_text(message: str, ws: WebSocket) -> None:
+        ws.group.send(message, exclude=ws)
+
+    @handle.websocket_disconnect("room")
+    def on_disconnect(ws: WebSocket) -> None:
+        assert ws not in ws.group
+        ws.group.send("left,")
+
+    async with serve(handle, port=0) as server, opened(server, gate, 3) as ends:
+        await ends[0][0].send(frame(TEXT, b"hello,") + frame(CLOSE))
+        assert await ends[0][0].closing() == (1005, "")
+        for connection, _ in ends[1:]:
+            assert await connection.frame() == (TEXT, b"hello,")
+            assert await connection.frame() == (TEXT, b"left,")
+
+
+async def test_closing_in_the_middle_of_a_walk_harms_nobody() -> None:
+    handle = quiet_handle()
+    gate = Gate(handle)
+    group = handle.group("room")
+    async with serve(handle, port=0) as server, opened(server, gate, 10) as ends:
+        for number, ws in enumerate(group):
+            if number % 2:
+                ws.disconnect()
+        assert len(group) == 5
+        assert group.send("x") == 5
+        assert len([1 for _, ws in ends if not ws.is_dead()]) == 5
+
+
+# --- sets of one's own ----------------------------------------------------------------------
+
+
+async def test_a_set_is_joined_and_left_and_forgets_the_dead() -> None:
+    handle = quiet_handle()
+    handle.websocket("other")(lambda message, ws: None)
+    gate, other = Gate(handle), Gate(handle, "other", "/other")
+    async with (
+        serve(handle, port=0) as server,
+        opened(server, gate, 2) as ends,
+        opened(server, other, 1, "/other") as more,
+    ):
+        one, two, three = (ws for _, ws in ends + more)
+        favourites = SocketSet([one, two.id])
+        assert favourites.add(three)
+        assert favourites.add(three)
+        assert not favourites.add(0)
+        assert (len(favourites), set(favourites)) == (3, {one, two, three})
+        assert favourites.send("a,") == 3
+        favourites.discard(two)
+        favourites.discard(two)
+        favourites.discard(0)
+        assert favourites.send("b,", exclude=one) == 1
+        assert await received(ends + more) == [b"a,", b"a,", b"a,b,"]
+        one.disconnect()
+        assert favourites.ids() == [three.id]
+        assert not favourites.add(one)
+        favourites.close(4000, "end")
+        assert len(favourites) == 0
+        assert not two.is_dead()
+    wrong: Any = "x"
+    with pytest.raises(TypeError):
+        favourites.add(wrong)
+
+
+async def test_a_socket_may_outlive_the_sets_it_is_in() -> None:
+    handle = quiet_handle()
+    gate = Gate(handle)
+    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
+        for _ in range(100):
+            SocketSet([ends[0][1]]).send("x")
+        assert await received(ends) == [b"x" * 100]
+
+
+# --- policy ---------------------------------------------------------------------------------
+
+
+async def test_each_group_has_its_own_policy() -> None:
+    handle = Handle(max_message_size=100)
+    handle.group("large", max_message_size=1000)
+    for name in ("small", "large"):
+        handle.websocket(name)(lambda message, ws: ws.send(message))
+        Gate(handle, name, f"/{name}")
+    assert handle.group("small").policy.max_message_size == 100
+    async with serve(handle, port=0) as server:
+        for name, limit in (("small", 100), ("large", 1000)):
+            async with wire(server) as connection:
+                await connection.upgrade(f"/{name}")
+                await connection.send(frame(TEXT, b"x" * limit))
+                assert await connection.frame() == (TEXT, b"x" * limit)
+                await connection.send(frame(TEXT, b"x" * (limit + 1)))
+                assert await connection.closing() == (1009, "")
+
+
+async def test_a_changed_policy_holds_for_live_sockets_at_once() -> None:
+    handle = Handle()
+    Gate(handle)
+    handle.websocket("room")(lambda message, ws: ws.send(message))
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"x" * 1000))
+        assert await connection.frame() == (TEXT, b"x" * 1000)
+        handle.group("room", max_message_size=100)
+        await connection.send(frame(TEXT, b"x" * 100))
+        assert await connection.frame() == (TEXT, b"x" * 100)
+        handle.group("room").change(max_fragments=2)
+        two = frame(TEXT, b"a", final=False) + frame(0, b"b")
+        await connection.send(two)
+        assert await connection.frame() == (TEXT, b"ab")
+        await connection.send(frame(TEXT, b"a", final=False) + frame(0, b"", final=False))
+        await connection.send(frame(0, b"b"))
+        assert await connection.closing() == (1008, "")
+
+
+async def test_a_changed_write_policy_holds_for_live_sockets() -> None:
+    handle = quiet_handle()
+    gate = Gate(handle)
+    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
+        ws = ends[0][1]
+        handle.group("room", write_high_water=1, write_limit=2, slow_consumer="drop_newest")
+        while ws.send(bytes(100_000)) is not SendResult.DROPPED:
+            await turns()
+        assert not ws.is_dead()
+
+
+async def test_a_changed_keepalive_holds_for_live_sockets() -> None:
+    handle = quiet_handle(ping_interval=None)
+    gate = Gate(handle)
+    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
+        handle.group("room", ping_interval=0.1, ping_timeout=None)
+        for _ in range(2):
+            assert await ends[0][0].frame() == (PING, b"")
+
+
+async def test_changed_origins_hold_for_the_next_client() -> None:
+    handle = quiet_handle()
+    Gate(handle)
+    offer = handshake("/ws", "Origin: http://other.example")
+    async with serve(handle, port=0) as server:
+        assert (await ask(server, offer)).status == 403
+        handle.group("room", origins=["http://other.example"])
+        assert (await ask(server, offer)).status == 101
+        handle.group("room", origins=None)
+        assert (await ask(server, offer)).status == 403
+
+
+async def test_a_changed_queue_bound_holds_for_the_next_burst() -> None:
+    handle = Handle()
+    gate = Gate(handle)
+    log: list[str] = []
+    gone_on = asyncio.Event()
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        log.append(message)
+        await gone_on.wait()
+
+    handle.group("room", max_queued_events=1)
+    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
+        await ends[0][0].send(b"".join(frame(TEXT, b"%d" % i) for i in range(5)))
+        await until(lambda: log)
+        await ends[0][0].send(frame(PING))
+        await turns(20)
+        assert log == ["0"]
+        gone_on.set()
+        await ends[0][0].frame()
+        await until(lambda: len(log) == 5)
+    assert log == list("01234")
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"max_message_size": 0},
+        {"max_fragments": 0},
+        {"write_limit": -1},
+        {"write_high_water": 2 << 20},
+        {"write_high_water": 0},
+        {"ping_interval": 0},
+        {"ping_timeout": -1},
+        {"close_timeout": 0},
+        {"handler_grace": 0},
+        {"max_queued_events": 0},
+        {"slow_consumer": "wait"},
+    ],
+)
+def test_a_policy_that_cannot_work_is_refused_by_name(policy: dict[str, Any]) -> None:
+    (name,) = policy
+    handle = Handle()
+    for apply in (GroupPolicy, Handle, lambda **p: handle.group("room", **p)):
+        with pytest.raises(ValueError, match=name):
+            apply(**policy)
+    assert handle.group("room").policy == GroupPolicy()
+
+
+def test_an_option_that_does_not_exist_is_refused_with_the_one_that_does() -> None:
+    handle = Handle()
+    wrong: dict[str, Any] = {"max_mesage_size": 1}
+    for apply in (Handle, lambda **p: handle.group("room", **p), handle.group("room").change):
+        with pytest.raises(TypeError, match=r"'max_mesage_size'; did you mean 'max_message_size'"):
+            apply(**wrong)
+
+
+# --- unknown groups -------------------------------------------------------------------------
+
+
+async def test_a_socket_of_an_unknown_group_is_push_only() -> None:
+    handle = Handle()
+    gate = Gate(handle, "nobody")
+    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
+        connection, ws = ends[0]
+        assert ws.group.name == "nobody"
+        await connection.send(frame(TEXT, b"lost") + frame(BINARY, b"lost") + frame(PING, b"x"))
+        assert await connection.frame() == (10, b"x")
+        assert handle.group("nobody").send("push") == 1
+        assert await connection.frame() == (TEXT, b"push")
+        await connection.send(frame(CLOSE, b"\x03\xe8"))
+        assert await connection.closing() == (1000, "")
+
+
+async def test_an_unknown_group_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    handle = Handle()
+    handle.websocket("nobodies")(lambda message, ws: None)
+    gate = Gate(handle, "nobody")
+    async with serve(handle, port=0) as server, opened(server, gate, 3):
+        pass
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "'nobody'" in warnings[0]
+    assert "did you mean 'nobodies'" in warnings[0]
+
+
+async def test_disconnect_fires_when_it_is_registered_after_the_upgrade() -> None:
+    handle = Handle()
+    gate = Gate(handle, "nobody")
+    gone: list[WebSocket] = []
+    async with serve(handle, port=0) as server:
+        async with opened(server, gate, 1) as ends:
+            handle.websocket_disconnect("nobody")(gone.append)
+        await until(lambda: gone)
+        assert gone == [ends[0][1]]
+
+
+async def test_strict_groups_refuse_an_unknown_one() -> None:
+    handle = Handle(strict_groups=True)
+    handle.websocket("room")(lambda message, ws: ws.send(message))
+
+    @handle.get("/ws")
+    def enter(request: Request) -> HandlerStatus:
+        with pytest.raises(UnknownGroupError, match=r"'roon'.*did you mean 'room'") as unknown:
+            request.send_upgrade("roon")
+        assert unknown.value.name == "roon"
+        request.send_upgrade("room")
+        return HandlerStatus.HANDLED
+
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+
+
+async def test_a_strict_group_that_nobody_catches_is_an_error_of_the_server(
+    error_log: list[logging.LogRecord],
+) -> None:
+    handle = Handle(strict_groups=True)
+    Gate(handle, "nobody")
+    async with serve(handle, port=0) as server:
+        assert (await ask(server, handshake())).status == 500
+    assert len(error_log) == 1

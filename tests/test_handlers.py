@@ -1,0 +1,770 @@
+"""Handlers: which messages they get, when they run, what happens when they raise."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.support import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Gate,
+    frame,
+    soon,
+    turns,
+    until,
+    wire,
+)
+from wsgroups import (
+    CloseInfo,
+    DuplicateHandlerError,
+    Handle,
+    HandlerSignatureError,
+    HandlerStatus,
+    Request,
+    Side,
+    WebSocket,
+    serve,
+)
+
+# --- which messages -------------------------------------------------------------------------
+
+
+def plain(message, ws):  # type: ignore[no-untyped-def]
+    """No annotation: both kinds."""
+    ws.send(repr(message))
+
+
+def text(message: str, ws: WebSocket) -> None:
+    ws.send(repr(message))
+
+
+def binary(message: bytes, ws: WebSocket) -> None:
+    ws.send(repr(message))
+
+
+def both(message: str | bytes, ws: WebSocket) -> None:
+    ws.send(repr(message))
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "takes_text", "takes_binary"),
+    [
+        (plain, None, True, True),
+        (both, None, True, True),
+        (text, None, True, False),
+        (binary, None, False, True),
+        (plain, "text", True, False),
+        (plain, "binary", False, True),
+        (text, "both", True, True),
+    ],
+)
+async def test_the_annotation_says_which_messages_come(
+    function: Callable[..., Any], kind: Any, takes_text: bool, takes_binary: bool
+) -> None:
+    handle = Handle()
+    Gate(handle)
+    handle.websocket("room", kind=kind)(function)
+    async with serve(handle, port=0) as server:
+        for opcode, payload, shown, takes in (
+            (TEXT, "grüße".encode(), b"'gr\xc3\xbc\xc3\x9fe'", takes_text),
+            (BINARY, b"\x00", rb"b'\x00'", takes_binary),
+        ):
+            async with wire(server) as connection:
+                await connection.upgrade()
+                await connection.send(frame(opcode, payload))
+                if takes:
+                    assert await connection.frame() == (TEXT, shown)
+                else:
+                    assert await connection.closing() == (1003, "")
+
+
+async def test_two_handlers_share_the_kinds() -> None:
+    handle = Handle()
+    Gate(handle)
+    handle.websocket("room")(text)
+    handle.websocket("room")(binary)
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(BINARY, b"b") + frame(TEXT, b"t"))
+        assert await connection.frame() == (TEXT, b"b'b'")
+        assert await connection.frame() == (TEXT, b"'t'")
+
+
+@dataclass
+class Move:
+    """A JSON message as a class."""
+
+    x: int
+    y: int = 0
+
+
+def as_dict(message: dict[str, Any], ws: WebSocket) -> None:
+    ws.send_json(message)
+
+
+def as_list(message: list[int], ws: WebSocket) -> None:
+    ws.send_json(message)
+
+
+def as_dataclass(message: Move, ws: WebSocket) -> None:
+    ws.send_json([message.x, message.y])
+
+
+def as_anything(message: Any, ws: WebSocket) -> None:
+    ws.send_json(message)
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "sent", "answer"),
+    [
+        (as_dict, None, b'{"a": [1, 2.5, null]}', b'{"a":[1,2.5,null]}'),
+        (as_list, None, b"[1, 2]", b"[1,2]"),
+        (as_dataclass, None, b'{"x": 3, "y": 4}', b"[3,4]"),
+        (as_dataclass, None, b'{"x": 3}', b"[3,0]"),
+        (as_anything, "json", b'"text"', b'"text"'),
+        (as_anything, "json", b"17", b"17"),
+    ],
+)
+async def test_json_is_decoded_into_the_annotation(
+    function: Callable[..., Any], kind: Any, sent: bytes, answer: bytes
+) -> None:
+    handle = Handle()
+    Gate(handle)
+    handle.websocket("room", kind=kind)(function)
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, sent))
+        assert await connection.frame() == (TEXT, answer)
+
+
+@pytest.mark.parametrize(
+    ("function", "sent"),
+    [
+        (as_dict, b"{"),
+        (as_dict, b""),
+        (as_dict, b"[1]"),
+        (as_dict, b'{"a": NaN}'),
+        (as_dict, b'{"a": "\\ud800"}'),
+        (as_dict, b"[" * 100_000),
+        (as_list, b"{}"),
+        (as_dataclass, b"{}"),
+        (as_dataclass, b'{"x": "text"}'),
+    ],
+)
+async def test_json_that_does_not_fit_closes_with_1007(
+    function: Callable[..., Any], sent: bytes
+) -> None:
+    handle = Handle()
+    Gate(handle)
+    handle.websocket("room")(function)
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, sent))
+        assert await connection.closing() == (1007, "")
+
+
+async def test_binary_to_a_json_handler_closes_with_1003() -> None:
+    handle = Handle()
+    Gate(handle)
+    handle.websocket("room")(as_dict)
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(BINARY, b"{}"))
+        assert await connection.closing() == (1003, "")
+
+
+# --- registration ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("second", [text, both, plain, as_dict])
+def test_a_second_handler_of_the_same_kind_is_refused(second: Callable[..., Any]) -> None:
+    handle = Handle()
+    handle.websocket("room")(text)
+    with pytest.raises(DuplicateHandlerError, match="'room' has a handler for text messages"):
+        handle.websocket("room")(second)
+    handle.websocket("room")(binary)
+    handle.websocket("other")(text)
+
+
+def test_a_refused_handler_takes_no_place() -> None:
+    handle = Handle()
+    handle.websocket("room")(binary)
+    with pytest.raises(DuplicateHandlerError):
+        handle.websocket("room")(both)
+    handle.websocket("room")(text)
+
+
+@pytest.mark.parametrize("event", ["connect", "error", "disconnect"])
+def test_a_second_handler_of_an_event_is_refused(event: str) -> None:
+    handle = Handle()
+    register = getattr(handle, f"websocket_{event}")
+    register("room")(lambda *_: None)
+    with pytest.raises(DuplicateHandlerError, match=event):
+        register("room")(lambda *_: None)
+    register("other")(lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("decorator", "function"),
+    [
+        ("websocket", lambda: None),
+        ("websocket", lambda message: None),
+        ("websocket", lambda a, b, c: None),
+        ("websocket_connect", lambda: None),
+        ("websocket_disconnect", lambda a, b: None),
+        ("websocket_error", lambda a: None),
+    ],
+)
+def test_a_function_that_cannot_be_called_is_refused(
+    decorator: str, function: Callable[..., Any]
+) -> None:
+    with pytest.raises(HandlerSignatureError, match="must take"):
+        getattr(Handle(), decorator)("room")(function)
+
+
+def test_an_annotation_that_is_no_message_is_refused() -> None:
+    def wrong(message: int, ws: WebSocket) -> None: ...
+
+    with pytest.raises(HandlerSignatureError, match="int"):
+        Handle().websocket("room")(wrong)
+
+
+def test_decorators_give_the_function_back() -> None:
+    handle = Handle()
+    assert handle.websocket("room")(text) is text
+    for event in ("connect", "error", "disconnect"):
+        assert getattr(handle, f"websocket_{event}")("room")(print) is print
+
+
+async def test_handlers_can_be_registered_while_sockets_are_open() -> None:
+    handle = Handle()
+    Gate(handle)
+    handle.websocket_connect("room")(lambda ws: None)
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"too early") + frame(PING))
+        assert await connection.frame() == (PONG, b"")
+        handle.websocket("room")(text)
+        await connection.send(frame(TEXT, b"x"))
+        assert await connection.frame() == (TEXT, b"'x'")
+
+
+class Counter:
+    """Handlers may be methods and callable objects."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def on_text(self, message: str, ws: WebSocket) -> None:
+        self.count += 1
+        ws.send(f"{self.count} {message}")
+
+    async def __call__(self, message: bytes, ws: WebSocket) -> None:
+        await self.on_text(message.decode(), ws)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, functools.partial])
+async def test_methods_and_callable_objects_are_handlers_as_well(
+    wrap: Callable[[Any], Any],
+) -> None:
+    handle = Handle()
+    Gate(handle)
+    counter = Counter()
+    handle.websocket("room")(wrap(counter.on_text))
+    handle.websocket("room", kind="binary")(wrap(counter))
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"a") + frame(BINARY, b"b"))
+        assert await connection.frame() == (TEXT, b"1 a")
+        assert await connection.frame() == (TEXT, b"2 b")
+
+
+# --- order ----------------------------------------------------------------------------------
+
+
+class Script:
+    """Async handlers that stop where a test wants them to, and what they did."""
+
+    def __init__(self, handle: Handle) -> None:
+        self.log: list[str] = []
+        self.gates: dict[str, asyncio.Event] = {}
+        handle.websocket("room")(self.on_text)
+
+    async def on_text(self, message: str, ws: WebSocket) -> None:
+        self.log.append(f"+{message}")
+        gate = self.gates.setdefault(message, asyncio.Event())
+        if message.startswith("wait"):
+            await gate.wait()
+        self.log.append(f"-{message}")
+        ws.send(message)
+
+    def let(self, message: str) -> None:
+        self.gates.setdefault(message, asyncio.Event()).set()
+
+
+async def test_handlers_of_one_socket_run_one_at_a_time_in_order() -> None:
+    handle = Handle()
+    Gate(handle)
+    script = Script(handle)
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        names = ["wait1", "a", "wait2", "b"]
+        await connection.send(b"".join(frame(TEXT, name.encode()) for name in names))
+        await until(lambda: script.log)
+        await turns(10)
+        assert script.log == ["+wait1"]
+        script.let("wait2")
+        await turns(10)
+        assert script.log == ["+wait1"]
+        script.let("wait1")
+        for name in names:
+            assert await connection.frame() == (TEXT, name.encode())
+        assert script.log == [sign + name for name in names for sign in "+-"]
+
+
+async def test_sockets_do_not_wait_for_one_another() -> None:
+    handle = Handle()
+    Gate(handle)
+    script = Script(handle)
+    async with serve(handle, port=0) as server, wire(server) as slow, wire(server) as quick:
+        await slow.upgrade()
+        await quick.upgrade()
+        await slow.send(frame(TEXT, b"wait"))
+        await until(lambda: script.log)
+        await quick.send(frame(TEXT, b"quick"))
+        assert await quick.frame() == (TEXT, b"quick")
+        script.let("wait")
+        assert await slow.frame() == (TEXT, b"wait")
+
+
+async def test_a_sync_handler_waits_for_its_turn_behind_a_suspended_one() -> None:
+    handle = Handle()
+    Gate(handle)
+    script = Script(handle)
+    handle.websocket("room", kind="binary")(lambda message, ws: script.log.append("binary"))
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"wait") + frame(BINARY, b"") + frame(TEXT, b"last"))
+        await until(lambda: script.log)
+        await turns(10)
+        script.let("wait")
+        await connection.frame()
+        await connection.frame()
+        assert script.log == ["+wait", "-wait", "binary", "+last", "-last"]
+
+
+async def test_pings_are_answered_while_a_handler_is_suspended() -> None:
+    handle = Handle()
+    Gate(handle)
+    script = Script(handle)
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"wait") + frame(PING, b"alive?"))
+        assert await connection.frame() == (PONG, b"alive?")
+        script.let("wait")
+        assert await connection.frame() == (TEXT, b"wait")
+
+
+async def test_a_full_queue_stops_the_reading_until_there_is_room_again() -> None:
+    handle = Handle()
+    handle.group("room", max_queued_events=4)
+    Gate(handle)
+    script = Script(handle)
+    payload = b"x" * 60_000
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"wait"))
+        await until(lambda: script.log)
+        # TCP pushes back: the server takes what its queue and the kernel's buffers hold.
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            rest = b""
+            while sent < 1000:
+                rest = rest or frame(TEXT, payload)
+                rest = rest[connection.sock.send(rest) :]
+                sent += not rest
+                await turns()
+        assert sent < 1000
+        assert script.log == ["+wait"]
+        finish = asyncio.ensure_future(connection.send(rest))
+        script.let("wait")
+        assert await connection.frame() == (TEXT, b"wait")
+        for _ in range(sent + 1):
+            assert await connection.frame() == (TEXT, payload)
+        await finish
+
+
+async def test_a_plain_function_may_return_a_coroutine() -> None:
+    handle = Handle()
+    Gate(handle)
+
+    async def answer(message: str, ws: WebSocket) -> None:
+        await turns()
+        ws.send(message)
+
+    @handle.websocket("room")
+    def on_text(message: str, ws: WebSocket) -> Any:
+        return answer(message, ws)
+
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"1") + frame(TEXT, b"2"))
+        assert await connection.frame() == (TEXT, b"1")
+        assert await connection.frame() == (TEXT, b"2")
+
+
+# --- the current socket ---------------------------------------------------------------------
+
+
+async def test_current_is_the_socket_after_await_and_in_tasks_of_every_handler() -> None:
+    handle = Handle()
+    Gate(handle)
+    seen: list[tuple[str, int, int]] = []
+    places = {
+        *("connect", "task of connect"),
+        *("async", "task of async", "thread of async", "after await"),
+        *("sync", "task of sync", "callback of sync"),
+        *("disconnect", "after disconnect"),
+    }
+    tasks: set[asyncio.Task[None]] = set()
+
+    def note(where: str, ws: WebSocket) -> None:
+        seen.append((where, ws.id, WebSocket.current.id))
+
+    async def later(where: str, ws: WebSocket) -> None:
+        await turns()
+        note(where, ws)
+
+    def start(where: str, ws: WebSocket) -> None:
+        task = asyncio.ensure_future(later(where, ws))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    @handle.websocket_connect("room")
+    def on_connect(ws: WebSocket) -> None:
+        note("connect", ws)
+        start("task of connect", ws)
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        note("async", ws)
+        start("task of async", ws)
+        await asyncio.to_thread(note, "thread of async", ws)
+        note("after await", ws)
+        ws.send("done")
+
+    @handle.websocket("room", kind="binary")
+    def on_binary(message: bytes, ws: WebSocket) -> None:
+        note("sync", ws)
+        start("task of sync", ws)
+        asyncio.get_running_loop().call_soon(note, "callback of sync", ws)
+        ws.send("done")
+
+    @handle.websocket_disconnect("room")
+    async def on_disconnect(ws: WebSocket) -> None:
+        note("disconnect", ws)
+        await later("after disconnect", ws)
+
+    async with serve(handle, port=0) as server:
+        async with wire(server) as one, wire(server) as two:
+            for connection in (one, two):
+                await connection.upgrade()
+            for connection in (one, two):
+                await connection.send(frame(TEXT, b"") + frame(BINARY, b""))
+            for connection in (one, two):
+                assert await connection.frame() == (TEXT, b"done")
+                assert await connection.frame() == (TEXT, b"done")
+        await until(lambda: len(seen) == 2 * len(places) and not tasks)
+    assert {where for where, *_ in seen} == places
+    assert all(expected == current for _, expected, current in seen)
+    assert WebSocket.current is None
+
+
+async def test_there_is_no_current_socket_in_a_request_or_outside() -> None:
+    handle = Handle()
+    handle.websocket("room")(text)
+    seen: list[object] = []
+
+    @handle.get("/ws")
+    def enter(request: Request) -> HandlerStatus:
+        seen.append(WebSocket.current)
+        request.send_upgrade("room")
+        seen.append(WebSocket.current)
+        return HandlerStatus.HANDLED
+
+    @handle.get("/later")
+    async def later(request: Request) -> HandlerStatus:
+        await turns()
+        seen.append(WebSocket.current)
+        request.send_upgrade("room")
+        return HandlerStatus.HANDLED
+
+    async with serve(handle, port=0) as server:
+        for path in ("/ws", "/later"):
+            async with wire(server) as connection:
+                await connection.upgrade(path)
+                await connection.send(frame(TEXT, b"x"))
+                await connection.frame()
+                seen.append(WebSocket.current)
+    assert seen == [None] * 5
+
+
+# --- connect, error, disconnect -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_connect_comes_first_and_disconnect_last(is_async: bool) -> None:
+    handle = Handle()
+    Gate(handle)
+    log: list[str] = []
+
+    def note(what: str) -> None:
+        log.append(what)
+
+    async def note_later(what: str) -> None:
+        await turns()
+        log.append(what)
+
+    write: Callable[[str], Any] = note_later if is_async else note
+    handle.websocket_connect("room")(lambda ws: write("connect"))
+    handle.websocket("room")(lambda message, ws: write(message))
+    handle.websocket_disconnect("room")(lambda ws: write("disconnect"))
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"a") + frame(TEXT, b"b") + frame(CLOSE))
+        assert await connection.closing() == (1005, "")
+        await until(lambda: len(log) == 4)
+    assert log == ["connect", "a", "b", "disconnect"]
+
+
+async def test_an_async_connect_handler_holds_the_messages_back() -> None:
+    handle = Handle()
+    Gate(handle)
+    ready = asyncio.Event()
+
+    @handle.websocket_connect("room")
+    async def on_connect(ws: WebSocket) -> None:
+        await ready.wait()
+        ws.send("ready")
+
+    handle.websocket("room")(text)
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"x"))
+        await turns(10)
+        ready.set()
+        assert await connection.frame() == (TEXT, b"ready")
+        assert await connection.frame() == (TEXT, b"'x'")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("failing", ["connect", "text"])
+async def test_an_exception_closes_with_1011_and_no_internals(
+    is_async: bool, failing: str, error_log: list[logging.LogRecord]
+) -> None:
+    handle = Handle()
+    gate = Gate(handle)
+    log: list[object] = []
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("swordfish")
+
+    async def fail_later(*_: object) -> None:
+        await turns()
+        fail()
+
+    chosen = fail_later if is_async else fail
+    if failing == "connect":
+        handle.websocket_connect("room")(chosen)
+        handle.websocket("room")(text)
+    else:
+        handle.websocket("room")(chosen)
+    handle.websocket_error("room")(lambda error, ws: log.append(("error", str(error), ws.id)))
+    handle.websocket_disconnect("room")(lambda ws: log.append(("gone", ws.close_info)))
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        ws = await gate.next()
+        if failing == "text":
+            await connection.send(frame(TEXT, b"x"))
+        assert await connection.closing() == (1011, "")
+        await until(lambda: len(log) == 2)
+        assert log == [
+            ("error", "swordfish", ws.id),
+            ("gone", CloseInfo(1011, "", False, Side.LOCAL)),
+        ]
+    (record,) = error_log
+    assert str(ws.id) in record.getMessage()
+    assert "'room'" in record.getMessage()
+    assert record.exc_info is not None
+
+
+async def test_messages_behind_one_that_failed_are_not_delivered(
+    error_log: list[logging.LogRecord],
+) -> None:
+    handle = Handle()
+    Gate(handle)
+    log: list[str] = []
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        log.append(message)
+        await turns()
+        raise RuntimeError
+
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"1") + frame(TEXT, b"2") + frame(TEXT, b"3"))
+        assert await connection.closing() == (1011, "")
+        await turns(10)
+    assert log == ["1"]
+    assert len(error_log) == 1
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_error_handler_that_fails_is_logged_and_called_once(
+    is_async: bool, error_log: list[logging.LogRecord]
+) -> None:
+    handle = Handle()
+    Gate(handle)
+    gone: list[WebSocket] = []
+    calls: list[BaseException] = []
+
+    def fail(message: str, ws: WebSocket) -> None:
+        raise RuntimeError("first")
+
+    def fail_again(error: BaseException, ws: WebSocket) -> None:
+        calls.append(error)
+        raise LookupError("second")
+
+    async def fail_again_later(error: BaseException, ws: WebSocket) -> None:
+        await turns()
+        fail_again(error, ws)
+
+    handle.websocket("room")(fail)
+    handle.websocket_error("room")(fail_again_later if is_async else fail_again)
+    handle.websocket_disconnect("room")(gone.append)
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"x"))
+        assert await connection.closing() == (1011, "")
+        await until(lambda: gone)
+    assert [str(error) for error in calls] == ["first"]
+    assert [str(record.exc_info[1]) for record in error_log if record.exc_info] == [
+        "first",
+        "second",
+    ]
+
+
+@pytest.mark.parametrize("form", ["error, ws", "ws, error", "typed"])
+async def test_an_error_handler_may_name_the_socket_first(
+    form: str, error_log: list[logging.LogRecord]
+) -> None:
+    handle = Handle()
+    Gate(handle)
+    calls: list[tuple[object, object]] = []
+
+    def fail(message: str, ws: WebSocket) -> None:
+        raise RuntimeError
+
+    def error_first(error, ws):  # type: ignore[no-untyped-def]
+        calls.append((error, ws))
+
+    def socket_first(ws, error):  # type: ignore[no-untyped-def]
+        calls.append((error, ws))
+
+    def typed(s: WebSocket, e: BaseException) -> None:
+        calls.append((e, s))
+
+    handlers: dict[str, Any] = {
+        "error, ws": error_first,
+        "ws, error": socket_first,
+        "typed": typed,
+    }
+    handle.websocket("room")(fail)
+    handle.websocket_error("room")(handlers[form])
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"x"))
+        await connection.closing()
+    ((error, ws),) = calls
+    assert isinstance(error, RuntimeError)
+    assert isinstance(ws, WebSocket)
+    assert error_log
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_disconnect_handler_that_fails_is_logged(
+    is_async: bool, error_log: list[logging.LogRecord]
+) -> None:
+    handle = Handle()
+    Gate(handle)
+    errors: list[BaseException] = []
+
+    def fail(ws: WebSocket) -> None:
+        raise RuntimeError("swordfish")
+
+    async def fail_later(ws: WebSocket) -> None:
+        await turns()
+        fail(ws)
+
+    handle.websocket_disconnect("room")(fail_later if is_async else fail)
+    handle.websocket_error("room")(lambda error, ws: errors.append(error))
+    async with serve(handle, port=0) as server:
+        async with wire(server) as connection:
+            await connection.upgrade()
+            await connection.send(frame(CLOSE, b"\x03\xe8"))
+            assert await connection.closing() == (1000, "")
+        await until(lambda: errors)
+    assert [str(error) for error in errors] == ["swordfish"]
+    assert len(error_log) == 1
+
+
+async def test_a_suspended_handler_may_finish_after_its_socket_has_closed() -> None:
+    handle = Handle()
+    Gate(handle)
+    script = Script(handle)
+    gone: list[list[str]] = []
+    handle.websocket_disconnect("room")(lambda ws: gone.append(list(script.log)))
+    async with serve(handle, port=0) as server:
+        async with wire(server) as connection:
+            await connection.upgrade()
+            await connection.send(frame(TEXT, b"wait") + frame(TEXT, b"next") + frame(CLOSE))
+            assert await connection.closing() == (1005, "")
+        assert not gone
+        script.let("wait")
+        await until(lambda: gone)
+    assert gone == [["+wait", "-wait", "+next", "-next"]]
+
+
+async def test_a_suspended_handler_is_cancelled_when_its_grace_is_over() -> None:
+    handle = Handle()
+    handle.group("room", handler_grace=0.05)
+    Gate(handle)
+    log: list[str] = []
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        log.append(message)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            log.append("cancelled")
+
+    gone = asyncio.Event()
+    handle.websocket_disconnect("room")(lambda ws: gone.set())
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"first") + frame(TEXT, b"second"))
+        await until(lambda: log)
+        connection.reset()
+        await soon(gone.wait())
+    assert log == ["first", "cancelled"]
