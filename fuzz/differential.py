@@ -27,7 +27,7 @@ from rich.table import Table
 
 from fuzz import oracles
 from fuzz.reference import CLOSE, WEBSOCKETS, WSPROTO, Event, Fault, Limits, Reading, read
-from fuzz.streams import Case, payload_size, random_case, text
+from fuzz.streams import Case, framing, payload_size, random_case, text
 from wsgroups.codec.frames import encode_frame
 
 HERE = Path(__file__).parent
@@ -163,24 +163,33 @@ def encoder_differences(random: Random) -> list[str]:
 
 def smaller(case: Case, is_wrong: Callable[[Case], bool]) -> Case:
     """Return the smallest case near this one that is still wrong."""
-    for cuts in ([], case.cuts[:1]):
+    for cuts in ([], case.cuts[:1], case.cuts[-1:]):
         simpler = Case(case.stream, cuts, case.limits)
         if is_wrong(simpler):
             case = simpler
             break
+    for start, _, end in reversed(framing(case.stream)):
+        shorter = without(case, start, end)
+        if is_wrong(shorter):
+            case = shorter
     size = len(case.stream) // 2
     while size:
-        position = 0
-        while position < len(case.stream):
-            stream = case.stream[:position] + case.stream[position + size :]
-            cuts = [c - size if c > position else c for c in case.cuts]
-            shorter = Case(stream, sorted({c for c in cuts if 0 < c < len(stream)}), case.limits)
+        start = 0
+        while start < len(case.stream):
+            shorter = without(case, start, start + size)
             if is_wrong(shorter):
                 case = shorter
             else:
-                position += size
+                start += size
         size //= 2
     return case
+
+
+def without(case: Case, start: int, end: int) -> Case:
+    """Return a case without a part of its stream; the cuts behind it move along."""
+    stream = case.stream[:start] + case.stream[end:]
+    cuts = {cut if cut <= start else max(start, cut - (end - start)) for cut in case.cuts}
+    return Case(stream, sorted(cut for cut in cuts if 0 < cut < len(stream)), case.limits)
 
 
 def keep(case: Case) -> Path:

@@ -16,6 +16,8 @@ from typing import TypeAlias
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
+XOR = [bytes(octet ^ key for octet in range(256)) for key in range(256)]
+
 Event: TypeAlias = tuple[str, str | bytes | int | tuple[int, str]]
 
 
@@ -329,8 +331,10 @@ class _Reader:
         self.check(self.dialect.length, frame)
         key = self.take(4)
         self.check(self.dialect.header, frame)
-        part = self.stream[self.position : self.position + frame.length]
-        frame.payload = bytes(octet ^ key[i & 3] for i, octet in enumerate(part))
+        part = bytearray(self.stream[self.position : self.position + frame.length])
+        for i in range(4):  # octet i is xored with octet i mod 4 of the key
+            part[i::4] = part[i::4].translate(XOR[key[i]])
+        frame.payload = bytes(part)
         self.position += len(part)
         if frame.length and not part:
             raise _WaitingError

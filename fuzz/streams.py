@@ -12,7 +12,7 @@ from fuzz.reference import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Limits
 
 SIZES = [0, 1, 2, 3, 4, 7, 8, 9, 15, 31, 64, 124, 125]
 MEDIUM = [126, 127, 128, 255, 300, 1000, 4096]
-LARGE = [16383, 16384, 16385, 65535, 65536, 65537, 70000]
+LARGE = [16383, 16384, 16385, 17000, 20000, 65535, 65536, 65537]
 LENGTHS = [125, 126, 65535, 65536, 1 << 20, (1 << 20) + 1, 1 << 31, 1 << 32]
 ENORMOUS = [(1 << 63) - 1, 1 << 63, (1 << 64) - 1, (1 << 63) - 7]
 CODES = [0, 999, *range(1000, 1016), 1016, 2999, 3000, 3999, 4000, 4999, 5000, 65535]
@@ -89,9 +89,9 @@ def xored(payload: bytes, key: bytes) -> bytes:
 def payload_size(random: Random) -> int:
     """Pick a size, seldom a large one."""
     kind = random.random()
-    if kind < 0.9:
+    if kind < 0.88:
         return random.choice(SIZES)
-    return random.choice(MEDIUM if kind < 0.99 else LARGE)
+    return random.choice(MEDIUM if kind < 0.97 else LARGE)
 
 
 def text(random: Random) -> bytes:
@@ -201,15 +201,39 @@ def mutated(random: Random, stream: bytes) -> bytes:
     return bytes(data)
 
 
-def cuts(random: Random, size: int) -> list[int]:
-    """Pick where a stream of `size` bytes is cut."""
+def framing(stream: bytes) -> list[tuple[int, int, int]]:
+    """Return where the frames of a stream begin, where their headers end, and where they end.
+
+    What is broken ends it; the last frame may be incomplete.
+    """
+    frames = []
+    start = 0
+    while len(stream) - start >= 2:
+        second = stream[start + 1]
+        short = second & 0x7F
+        header = start + 2 + {126: 2, 127: 8}.get(short, 0)
+        length = short if short < 126 else int.from_bytes(stream[start + 2 : header], "big")
+        header += 4 if second & 0x80 else 0
+        end = header + length
+        if header > len(stream):
+            break
+        frames.append((start, header, min(end, len(stream))))
+        start = end
+    return frames
+
+
+def cuts(random: Random, stream: bytes) -> list[int]:
+    """Pick where a stream is cut."""
+    size = len(stream)
     kind = random.random()
-    if size < 2 or kind < 0.2:
+    if size < 2 or kind < 0.15:
         return []
-    if kind < 0.4 and size < 400:
+    if kind < 0.35 and size < 400:
         return list(range(1, size))
-    if kind < 0.6:
-        return [random.randrange(1, size)]
+    if kind < 0.65:
+        # What is begun in one chunk and what is found in the next changes at these places.
+        edges = sorted({edge for frame in framing(stream) for edge in frame if 0 < edge < size})
+        return sorted(random.sample(edges, random.randrange(min(len(edges), 4) + 1)))
     return sorted(random.randrange(1, size) for _ in range(random.randrange(1, 9)))
 
 
@@ -219,4 +243,4 @@ def random_case(random: Random) -> Case:
     stream = b"".join(writer.frame() for _ in range(random.randrange(1, 7)))
     if random.random() < 0.3:
         stream = mutated(random, stream)
-    return Case(stream, cuts(random, len(stream)), random.choice(LIMITS))
+    return Case(stream, cuts(random, stream), random.choice(LIMITS))

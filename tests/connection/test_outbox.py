@@ -2,6 +2,7 @@
 
 import random
 import sys
+import weakref
 
 import pytest
 
@@ -161,6 +162,21 @@ def test_a_large_message_is_kept_until_it_is_sent_and_then_let_go(
     assert sys.getrefcount(message) == before + 1
     peers[2].set_window(None)
     assert sys.getrefcount(message) == before
+
+
+def test_a_string_of_a_class_that_could_do_anything_in_the_end_is_copied(serve: Serve) -> None:
+    class Message(str):
+        """Its `__del__` may be anything, also a send."""
+
+    peer = roomy(serve).open()
+    peer.set_window(5)
+    message = Message("x" * 50_000)
+    alive = weakref.ref(message)
+    peer.socket.send(message)
+    del message
+    assert alive() is None
+    peer.set_window(None)
+    assert peer.received_texts() == ["x" * 50_000]
 
 
 @pytest.mark.parametrize("size", [10, 8192, 100_000])

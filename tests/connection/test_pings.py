@@ -140,6 +140,17 @@ def test_any_byte_is_a_sign_of_life(serve: Serve, sign: bytes) -> None:
     assert peer.socket.is_dead() is False
 
 
+def test_a_byte_in_the_moment_of_the_ping_is_a_sign_of_life(serve: Serve) -> None:
+    app = serve()
+    peer = app.open()
+    while not peer.pending():
+        app.advance(0.1)
+    peer.send(client_frame(PONG))
+    app.advance(20.1)
+    assert not peer.got_fin
+    assert not peer.socket.is_dead()
+
+
 def test_a_peer_that_answers_lives_for_ever(serve: Serve) -> None:
     app = serve()
     peer = app.open()
@@ -165,6 +176,15 @@ def test_a_peer_that_sends_is_not_pinged(serve: Serve) -> None:
 
 def test_without_an_interval_there_are_no_pings(serve: Serve) -> None:
     app = serve(ping_interval=None)
+    peer = app.open()
+    app.advance(1000)
+    assert peer.received() == []
+    assert not peer.is_closed
+
+
+@pytest.mark.parametrize("interval", [4e8, 1e15, float("inf")])
+def test_an_interval_beyond_all_clocks_is_no_short_one(serve: Serve, interval: float) -> None:
+    app = serve(ping_interval=interval, ping_timeout=interval)
     peer = app.open()
     app.advance(1000)
     assert peer.received() == []

@@ -7,13 +7,14 @@ from tests.connection.peer import (
     CLOSE,
     Serve,
     binary,
+    close,
     close_body,
     echo,
     numbers,
     text,
     texts,
 )
-from wsgroups import CloseInfo, SendResult, Side, WebSocket
+from wsgroups import CloseInfo, SendResult, Side, SocketStatus, WebSocket
 
 HIGH_WATER = 64 << 10  # the default
 
@@ -154,6 +155,22 @@ def test_a_peer_that_reads_slowly_gets_everything_in_order(serve: Serve) -> None
     assert taken == messages
 
 
+def test_the_answer_to_our_close_is_heard_from_a_peer_that_does_not_read(serve: Serve) -> None:
+    app = serve(binary=echo)
+    peer = app.open()
+    peer.set_window(0)
+    peer.send(binary(bytes(100_000)))
+    assert not peer.is_read
+    peer.socket.disconnect(code=4000)
+    assert peer.is_read
+    peer.send(close(4000))
+    assert peer.info == CloseInfo(4000, "", True, Side.LOCAL)
+    assert not peer.is_closed
+    peer.set_window(None)
+    assert peer.received() == [(BINARY, bytes(100_000)), (CLOSE, close_body(4000))]
+    assert peer.is_closed
+
+
 def test_draining_is_told_when_everything_is_sent(serve: Serve) -> None:
     app = serve()
     peer = app.open()
@@ -174,3 +191,18 @@ def test_draining_is_told_when_everything_is_sent(serve: Serve) -> None:
     peer.connection.when_drained(lambda: seen.append("gone"))
     peer.reset()
     assert seen == ["empty", "drained", "gone"]
+
+
+@pytest.mark.parametrize("size", [9_999, 20_000])
+def test_a_message_is_not_too_much_for_a_peer_below_the_high_water_mark(
+    serve: Serve, size: int
+) -> None:
+    app = serve(binary=echo, write_limit=10_000, write_high_water=1000)
+    peer = app.open()
+    peer.set_window(size)  # four bytes short of the whole frame
+    peer.send(binary(bytes(size)))
+    assert peer.socket.buffered_amount == 4
+    peer.send(binary(bytes(size)))
+    assert peer.socket.status is SocketStatus.OPEN
+    peer.set_window(None)
+    assert peer.received() == [(BINARY, bytes(size))] * 2

@@ -82,6 +82,8 @@ cdef enum:
     EVENTS_A_TURN = 64           # then the other sockets have their turn
     REFERENCE_FROM = 8192        # payloads from here on are sent without a copy
     LINGER_KIB = 65535
+    MAX_TICKS = 1 << 28          # ten months; ten times as many still fit into 32 bits
+    SLOW_TICKS = 30 * TICKS_PER_SECOND  # how long a peer may take nothing of a response
 
 cdef uint64_t SCATTER = 0x9E3779B97F4A7C15
 
@@ -147,6 +149,8 @@ cdef uint32_t ticks_of(seconds) except? 0:
     """Timer ticks for a time in seconds, at least one; 0 for None."""
     if seconds is None:
         return 0
+    if seconds * TICKS_PER_SECOND >= MAX_TICKS:
+        return MAX_TICKS
     return max(1, round(seconds * TICKS_PER_SECOND))
 
 
@@ -233,15 +237,19 @@ cdef class Connection(Stream):
 
     cdef int join(self, Members members) except -1:
         """Become a member of a set until it is left or the socket closes."""
-        if members.add(<PyObject*> self):
-            if self.sets is None and members is not self.group.members:
-                self.sets = []
-            if members is not self.group.members:
-                self.sets.append(members)
+        if members is self.group.members:
+            members.add(<PyObject*> self)
+            return 0
+        if self.sets is None:
+            self.sets = []
+        # From here on no other thread runs that could end this socket: what it is a member of
+        # and does not know it would refer to it when it is gone.
+        if self.state == STATE_OPEN and members.add(<PyObject*> self):
+            self.sets.append(members)
         return 0
 
     cdef int leave(self, Members members) except -1:
-        if members.discard(<PyObject*> self) and self.sets is not None:
+        if members.discard(<PyObject*> self) and members is not self.group.members:
             self.sets.remove(members)
         return 0
 
@@ -289,9 +297,11 @@ cdef class Connection(Stream):
 
     cdef int received(self, char* data, Py_ssize_t size) except -1:
         cdef FrameInput source
+        cdef Phase phase
         self.last_seen = self.driver.tick
         if self.phase is not None:
-            return self.phase.received(self, data, size)
+            phase = self.phase  # which an upgrade lets go of in the middle of its own call
+            return phase.received(self, data, size)
         if not self.started:
             self.start()
         source.next = <uint8_t*> data
@@ -349,10 +359,12 @@ cdef class Connection(Stream):
 
     cdef int resume(self) except -1:
         cdef FrameInput source
+        cdef Phase phase
         # The input may outlive `self.held`, which a close lets go of.
         cdef bytes held = self.held
         if self.phase is not None:
-            return self.phase.resumed()
+            phase = self.phase
+            return phase.resumed()
         self.start()
         if held is None or self.ending != STREAM_OPEN:
             return 0
@@ -485,7 +497,7 @@ cdef class Connection(Stream):
         if self.state != STATE_OPEN:
             return RESULT_GONE
         before = unsent(self)
-        if before and before + size > self.group.write_limit:
+        if before > self.group.write_high_water and before + size > self.group.write_limit:
             result = self.make_room(size)
             if result != RESULT_OK:
                 return result
@@ -510,7 +522,7 @@ cdef class Connection(Stream):
             return RESULT_GONE
         before = unsent(self)
         size = block_size(block)
-        if before and before + size > self.group.write_limit:
+        if before > self.group.write_high_water and before + size > self.group.write_limit:
             result = self.make_room(size)
             if result != RESULT_OK:
                 return result
@@ -549,6 +561,7 @@ cdef class Connection(Stream):
         """Send what is queued before `size` bytes more; RESULT_OK when they may follow.
 
         Otherwise the peer reads too slowly: the message is dropped and, by policy, the peer too.
+        Nobody is slow up to the high-water mark: there the next message is still read and answered.
         """
         cdef Py_ssize_t left
         if not self.blocked:
@@ -556,7 +569,7 @@ cdef class Connection(Stream):
             if self.state != STATE_OPEN:
                 return RESULT_GONE
             left = unsent(self)
-            if left == 0 or left + size <= self.group.write_limit:
+            if left <= self.group.write_high_water or left + size <= self.group.write_limit:
                 return RESULT_OK
         if not self.group.drop_newest:
             outbox_drop_unsent(&self.outbox)
@@ -710,8 +723,9 @@ cdef class Connection(Stream):
 
         `payload` is the body of the Close frame.
         """
-        if self.phase is not None:
-            self.phase.shut()
+        cdef Phase phase = self.phase
+        if phase is not None:
+            phase.shut()
         else:
             self.disconnect(
                 payload[0] << 8 | payload[1],
@@ -728,16 +742,17 @@ cdef class Connection(Stream):
         cdef uint32_t ticks = self.group.close_ticks
         if self.state == STATE_CLOSED:
             return 0
-        if why is not None:
-            logger.info(
-                "socket %d of group %r closes with %d: %s", self.id, self.group.name, code, why
-            )
         if self.state == STATE_OPEN:
             body[0] = <char> (code >> 8)
             body[1] = <char> (code & 0xFF)
             self.control(OP_CLOSE, body, 2)
         self.end(code, "", False, LOCAL)
-        return self.finish(LINGER_KIB, ticks)
+        self.finish(LINGER_KIB, ticks)
+        if why is not None:  # last, for a log that sends its lines to sockets
+            logger.info(
+                "socket %d of group %r closes with %d: %s", self.id, self.group.name, code, why
+            )
+        return 0
 
     cdef int end(self, uint16_t code, object reason, bint clean, object side) except -1:
         """The one way into STATE_CLOSED; the disconnect handler follows once, after the event."""
@@ -750,16 +765,18 @@ cdef class Connection(Stream):
         decoder_clear(&self.decoder)
         self.held = None
         self.holding = False
+        self.driver.defer(self)
         self.release_waiters()
         if self.pings is not None:
             pings, self.pings = self.pings, None
             for callback in pings.values():
                 callback(False)
-        return self.driver.defer(self)
+        return 0
 
     cdef int ended(self) except -1:
-        if self.phase is not None:
-            return self.phase.ended(self)
+        cdef Phase phase = self.phase
+        if phase is not None:
+            return phase.ended(self)
         return self.abort(0)
 
     cdef int closed(self, int error) except -1:
@@ -774,16 +791,24 @@ cdef class Connection(Stream):
     # --- time -------------------------------------------------------------------------------
 
     cdef int timed_out(self) except -1:
+        cdef Phase phase = self.phase
+        if self.phase is not None and self.outbox.size and self.takes_bytes():
+            self.driver.arm(self, TICKS_PER_SECOND)
+            return 0
         if self.ending != STREAM_OPEN:
             if self.patient and self.is_sending():
                 self.driver.arm(self, TICKS_PER_SECOND)
                 return 0
             return self.abort(0)
-        if self.phase is not None:
-            return self.phase.timed_out(self)
+        if phase is not None:
+            return phase.timed_out(self)
         if self.state == STATE_CLOSING:
             return self.abort(0)
         return self.keep_alive()
+
+    cdef bint takes_bytes(self) noexcept:
+        """True while a peer is slow with a response, but goes on reading it."""
+        return self.driver.tick - self.last_seen < SLOW_TICKS
 
     cdef int arm_keepalive(self) except -1:
         """Look after the peer one ping interval from now, give or take a tenth."""

@@ -93,7 +93,10 @@ cdef class HttpPhase(Phase):
         self.buffer += data[:size]
         if self.state == HANDLING and len(self.buffer) > MAX_AHEAD:
             connection.pause()
-        return self.read_on()
+        self.read_on()
+        if self.ended_early and self.state < HANDLING and not self.connection.is_requeued:
+            self.connection.finish(0, TICKS_PER_SECOND)  # the rest of a request will never come
+        return 0
 
     cdef int read_on(self) except -1:
         try:
@@ -228,7 +231,7 @@ cdef class HttpPhase(Phase):
             raise AlreadyAnsweredError("this request already has its answer")
         connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), b"", 0)
         self.head = None
-        if not keep_alive or self.ended_early:
+        if not keep_alive or (self.ended_early and not self.buffer):
             self.state = DONE
             connection.patient = True
             connection.finish(LINGER_KIB, TICKS_PER_SECOND)
@@ -296,8 +299,8 @@ cdef class HttpPhase(Phase):
     # --- the connection's events ------------------------------------------------------------
 
     cdef int ended(self, Connection connection) except -1:
-        """FIN from the client: a request that is being handled still gets its response."""
-        if self.state == HANDLING:
+        """FIN from the client: the requests that came before it still get their responses."""
+        if self.state == HANDLING or connection.is_requeued:
             self.ended_early = True
             return connection.pause()
         connection.finish(0, TICKS_PER_SECOND)  # the last response may still be on its way

@@ -63,20 +63,21 @@ cdef class Driver:
     cdef char* cork
     cdef Py_ssize_t cork_size
     # All streams, densely, with the tick at which each wants to be woken, or 0.
-    cdef PyObject** streams        # owned
+    cdef list streams
     cdef uint32_t* deadlines
     cdef readonly uint32_t count
     cdef uint32_t capacity
     cdef object sweeper
     cdef uint32_t swept            # tick of the last sweep, or 0
     # Streams with something to send, in order.
-    cdef PyObject** dirty          # owned
-    cdef uint32_t dirty_first, dirty_count, dirty_capacity
+    cdef list dirty                # from `dirty_first` on; None before that
+    cdef Py_ssize_t dirty_first
     cdef list deferred             # streams with something to do after the event
     cdef list requeued             # streams with input left over from the last turn
     cdef readonly list watchers    # called whenever a stream has gone
     cdef list mailbox              # from other threads
     cdef bint woken
+    cdef bint finished             # closed: no stream is left, and nobody reads the mailbox
 
     cdef int64_t clock(self) noexcept
     cdef int schedule_sweep(self) except -1
@@ -93,6 +94,7 @@ cdef class Driver:
     cdef int attach(self, Stream stream) except -1
     cdef int detach(self, Stream stream) except -1
     cdef void forgive_stall(self) noexcept
+    cdef int wake_late(self) except -1
     cdef void arm(self, Stream stream, uint32_t ticks) noexcept
     cdef int mark_dirty(self, Stream stream) except -1
     cdef int defer(self, Stream stream) except -1
@@ -107,6 +109,7 @@ cdef class Driver:
     cdef int64_t begin_turn(self) except -1
     cdef int end_turn(self, int64_t slice) except -1
     cdef int read_mailbox(self, int64_t slice) except -1
+    cdef int carry_out(self, object item) except -1
     cdef int settle(self, int64_t slice) except -1
     cdef int run_deferred(self) except -1
     cdef int flush_dirty(self, int64_t slice) except -1

@@ -2,11 +2,10 @@ import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
 from logging import Logger
-
-from wsgroups.surface.websocket import WebSocket
+from typing import Any
 
 logger: Logger
-current_socket: ContextVar[WebSocket | None]
+current_socket: ContextVar[Any]
 
 class Driver:
     def __new__(cls, loop: asyncio.AbstractEventLoop) -> Driver: ...

@@ -11,10 +11,9 @@ import logging
 from cpython.contextvars cimport PyContextVar_Set
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
-from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from wsgroups.connection.outbox cimport (
@@ -65,6 +64,8 @@ cdef class Driver:
         self.loop = loop
         self.thread = <unsigned long> PyThread_get_thread_ident()
         self.tick = <uint32_t> (now_ns() // (1000000000 // TICKS_PER_SECOND))
+        self.streams = []
+        self.dirty = []
         self.deferred = []
         self.requeued = []
         self.mailbox = []
@@ -78,9 +79,7 @@ cdef class Driver:
 
     def __dealloc__(self):
         free(self.cork)
-        free(self.streams)
         free(self.deadlines)
-        free(self.dirty)
 
     cdef int64_t clock(self) noexcept:
         """Now, in nanoseconds."""
@@ -115,41 +114,37 @@ cdef class Driver:
     # Registration and time.
 
     cdef int attach(self, Stream stream) except -1:
-        """Take a new stream in."""
+        """Take a new stream in, or raise and do nothing."""
         cdef uint32_t capacity
-        cdef void* streams
         cdef void* deadlines
         if self.count == self.capacity:
             capacity = 64 if self.capacity == 0 else 2 * self.capacity
-            streams = realloc(self.streams, capacity * sizeof(PyObject*))
-            if streams == NULL:
-                raise MemoryError
-            self.streams = <PyObject**> streams
             deadlines = realloc(self.deadlines, capacity * sizeof(uint32_t))
             if deadlines == NULL:
                 raise MemoryError
             self.deadlines = <uint32_t*> deadlines
             self.capacity = capacity
-        Py_INCREF(stream)
+        if self.sweeper is None:
+            self.schedule_sweep()
+        if self.count == 0:
+            self.swept = 0  # without streams nothing was swept, which is no stall
+        self.streams.append(stream)
         stream.driver = self
         stream.slot = self.count
         stream.last_seen = self.tick
-        self.streams[self.count] = <PyObject*> stream
         self.deadlines[self.count] = 0
         self.count += 1
-        if self.sweeper is None:
-            self.schedule_sweep()
         return 0
 
     cdef int detach(self, Stream stream) except -1:
         """Let a stream go; the last one takes its slot."""
         cdef uint32_t slot = stream.slot
+        cdef Stream last = <Stream> self.streams.pop()
         self.count -= 1
         if slot != self.count:
-            self.streams[slot] = self.streams[self.count]
+            self.streams[slot] = last
             self.deadlines[slot] = self.deadlines[self.count]
-            (<Stream> self.streams[slot]).slot = slot
-        Py_DECREF(stream)
+            last.slot = slot
         if self.watchers:
             for watcher in self.watchers:
                 watcher()
@@ -161,10 +156,18 @@ cdef class Driver:
 
     def _sweep(self):
         """Wake the streams whose time has come: one pass over an array, no timer objects."""
-        cdef uint32_t i
-        cdef Stream stream
         self.sweeper = None
         self.begin_turn()
+        try:
+            self.wake_late()
+            if self.count and self.sweeper is None:
+                self.schedule_sweep()
+        finally:
+            self.end_turn(0)
+
+    cdef int wake_late(self) except -1:
+        cdef uint32_t i
+        cdef Stream stream
         self.forgive_stall()
         i = self.count
         while i > 0:
@@ -176,9 +179,7 @@ cdef class Driver:
                     stream.timed_out()
                 except BaseException as error:
                     self.crashed(stream, error)
-        self.end_turn(0)
-        if self.count and self.sweeper is None:
-            self.schedule_sweep()
+        return 0
 
     cdef int schedule_sweep(self) except -1:
         self.sweeper = self.loop.call_later(
@@ -199,24 +200,9 @@ cdef class Driver:
 
     cdef int mark_dirty(self, Stream stream) except -1:
         """Send what this stream has when the turn ends."""
-        cdef void* grown
         if stream.dirty:
             return 0
-        if self.dirty_first + self.dirty_count == self.dirty_capacity:
-            if self.dirty_first > self.dirty_capacity // 2:
-                memmove(
-                    self.dirty, self.dirty + self.dirty_first, self.dirty_count * sizeof(PyObject*)
-                )
-                self.dirty_first = 0
-            else:
-                grown = realloc(self.dirty, (2 * self.dirty_capacity + 64) * sizeof(PyObject*))
-                if grown == NULL:
-                    raise MemoryError
-                self.dirty = <PyObject**> grown
-                self.dirty_capacity = 2 * self.dirty_capacity + 64
-        Py_INCREF(stream)
-        self.dirty[self.dirty_first + self.dirty_count] = <PyObject*> stream
-        self.dirty_count += 1
+        self.dirty.append(stream)
         stream.dirty = True
         if not self.in_turn:
             self.schedule()
@@ -241,8 +227,8 @@ cdef class Driver:
 
     cdef int schedule(self) except -1:
         if not self.soon:
-            self.soon = True
             self.loop.call_soon(self._resume, context=self.context)
+            self.soon = True
         return 0
 
     def _resume(self):
@@ -262,14 +248,16 @@ cdef class Driver:
 
         Sending takes about `slice` nanoseconds at the most, and so does the mailbox; 0 is no bound.
         """
-        if self.mailbox:
-            self.read_mailbox(slice)
-        if self.dirty_count or self.deferred:
-            self.settle(slice)
-        if self.current is not None:
-            self.enter(None)
-        self.in_turn = False
-        if self.deferred or self.dirty_count or self.mailbox or self.requeued:
+        try:
+            if self.mailbox:
+                self.read_mailbox(slice)
+            if self.dirty or self.deferred:
+                self.settle(slice)
+            if self.current is not None:
+                self.enter(None)
+        finally:
+            self.in_turn = False
+        if self.deferred or self.dirty or self.mailbox or self.requeued:
             self.schedule()
         if self.problem is not None:
             error, self.problem = self.problem, None
@@ -302,11 +290,10 @@ cdef class Driver:
         cdef int64_t until = 0
         cdef uint32_t done = 0
         cdef Stream stream
-        while self.dirty_count:
+        while self.dirty_first < len(self.dirty):
             stream = <Stream> self.dirty[self.dirty_first]
-            Py_DECREF(stream)
+            self.dirty[self.dirty_first] = None
             self.dirty_first += 1
-            self.dirty_count -= 1
             stream.dirty = False
             if stream.ending < STREAM_LINGERING:
                 try:
@@ -315,9 +302,10 @@ cdef class Driver:
                     self.crashed(stream, error)
             done += 1
             if done & 15 == 0 and is_over(slice, &until):
-                return self.dirty_count > 0
+                break
+        del self.dirty[:self.dirty_first]
         self.dirty_first = 0
-        return 0
+        return len(self.dirty) > 0
 
     cdef int resume_requeued(self, int64_t slice) except -1:
         cdef int64_t until = 0
@@ -330,6 +318,8 @@ cdef class Driver:
         for stream in batch:
             done += 1
             stream.is_requeued = False
+            if stream.ending == STREAM_CLOSED:
+                continue
             self.corked = <PyObject*> stream
             try:
                 stream.resume()
@@ -347,20 +337,28 @@ cdef class Driver:
         return 0
 
     cdef int crashed(self, Stream stream, object error) except -1:
-        """An exception came out of a stream: only that connection pays for it."""
-        if not isinstance(error, Exception):
-            self.raised(error)
-        else:
-            logger.error("internal error on one connection; it is dropped", exc_info=error)
-        if stream.ending != STREAM_CLOSED:
-            stream.abort(0)
+        """An exception came out of a stream: only that connection pays for it. Raises nothing."""
+        try:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                self.raised(error)
+            else:
+                logger.error("internal error on one connection; it is dropped", exc_info=error)
+        except BaseException as second:  # a log that cannot be written to, or Ctrl-C meanwhile
+            self.raised(second)
+        try:
+            if stream.ending != STREAM_CLOSED:
+                stream.abort(0)
+        except BaseException as second:
+            self.raised(second)
         return 0
 
     # Context and threads.
 
     cdef int enter(self, object socket) except -1:
         """Make `socket` the current one for the handler that is called next."""
-        if socket is not self.current:
+        if not self.in_turn:
+            PyContextVar_Set(current_socket, socket)  # in the context of the task that calls
+        elif socket is not self.current:
             self.current = socket
             PyContextVar_Set(current_socket, socket)
         return 0
@@ -369,10 +367,18 @@ cdef class Driver:
         """Keep what must end the program (Ctrl-C, sys.exit) until the turn is over."""
         if self.problem is None and isinstance(error, (KeyboardInterrupt, SystemExit)):
             self.problem = error
+            if not self.in_turn:
+                self.schedule()
         return 0
 
     cdef int post(self, object item) except -1:
-        """Have `item()` called in the loop's thread. From any thread; order is kept."""
+        """Have `item()` called in the loop's thread. From any thread; order is kept.
+
+        A driver that is closed has no thread left and no live stream that could need one.
+        """
+        if self.finished:
+            item()
+            return 0
         self.mailbox.append(item)
         if not self.woken:
             self.woken = True
@@ -390,24 +396,31 @@ cdef class Driver:
         """Do what other threads asked for, in order."""
         cdef int64_t until = 0
         cdef list batch
-        cdef Py_ssize_t done = 0, size
+        cdef Py_ssize_t done = 0
         self.woken = False  # before the swap: a post that comes between wakes us once more
         batch = self.mailbox
-        size = len(batch)
-        if size == 0:
-            return 0
         self.mailbox = []
-        while done < size:
+        while done < len(batch):  # a post may still come to it while the new list is made
             item = batch[done]
             done += 1
             try:
-                item()
+                self.carry_out(item)
             except BaseException as error:
                 self.raised(error)
-                logger.error("a call from another thread failed", exc_info=error)
             if done & 15 == 0 and is_over(slice, &until):
-                self.mailbox = batch[done:] + self.mailbox
                 break
+        del batch[:done]
+        if batch:
+            batch.extend(self.mailbox)  # no other thread runs from here to the next line
+            self.mailbox = batch
+        return 0
+
+    cdef int carry_out(self, object item) except -1:
+        try:
+            item()
+        except BaseException as error:
+            self.raised(error)
+            logger.error("a call from another thread failed", exc_info=error)
         return 0
 
     cdef Py_ssize_t mailbox_size(self) noexcept:
@@ -611,6 +624,12 @@ cdef class Stream:
         if driver.corked == <PyObject*> self:
             driver.cork_size = 0
         outbox_clear(&self.outbox)
-        driver.release(self)
-        driver.detach(self)
-        return self.closed(error)
+        # Whatever fails: nothing may refer to a stream that nobody keeps any more.
+        try:
+            driver.release(self)
+        finally:
+            try:
+                self.closed(error)
+            finally:
+                driver.detach(self)
+        return 0

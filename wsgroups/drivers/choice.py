@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from wsgroups.drivers.epoll import EpollDriver
 
-_drivers: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[EpollDriver, int]] = (
+# Weak on both sides: a driver refers to its loop, which is what keeps it.
+_drivers: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[ReferenceType[EpollDriver], int]] = (
     WeakKeyDictionary()
 )
 
 
 def acquire_driver(loop: asyncio.AbstractEventLoop) -> EpollDriver:
     """Return the driver of a running loop, made for its first user; in the loop's thread."""
-    driver, users = _drivers.get(loop, (None, 0))
+    found, users = _drivers.get(loop, (None, 0))
+    driver = found() if found else None
     if driver is None:
-        driver = EpollDriver(loop)
-    _drivers[loop] = (driver, users + 1)
+        driver, users = EpollDriver(loop), 0
+    _drivers[loop] = (ref(driver), users + 1)
     return driver
 
 
 def release_driver(loop: asyncio.AbstractEventLoop) -> None:
     """Give up the driver; its last user closes it."""
-    driver, users = _drivers[loop]
+    found, users = _drivers[loop]
     if users > 1:
-        _drivers[loop] = (driver, users - 1)
-    else:
-        del _drivers[loop]
+        _drivers[loop] = (found, users - 1)
+        return
+    del _drivers[loop]
+    driver = found()
+    if driver is not None:
         driver.close()

@@ -14,6 +14,7 @@ import os
 import warnings
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, errno as c_errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
@@ -95,6 +96,11 @@ cdef enum:
     TURN_NS = 4000000          # then asyncio has its turn
     FLUSH_NS = 2000000         # a slice of a fan-out
 
+cdef bytes NO_DESCRIPTORS = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
+    b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
 cdef uint32_t INTEREST = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
 
 
@@ -121,6 +127,7 @@ cdef class EpollDriver(Driver):
         loop: the running loop, asyncio's or uvloop's; call from its thread.
     """
 
+    cdef object __weakref__
     cdef int epoll, waker, reserve
     cdef char* buffer
     cdef char* scratch
@@ -142,9 +149,13 @@ cdef class EpollDriver(Driver):
         self.waker = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         if self.epoll < 0 or self.waker < 0:
             raise OSError(c_errno, os.strerror(c_errno))
-        self.reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self.register(EPOLL_CTL_ADD, self.waker, EPOLLIN, TAG_WAKER)
-        self.context.run(loop.add_reader, self.epoll, self._ready)
+        try:
+            self.reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            self.register(EPOLL_CTL_ADD, self.waker, EPOLLIN, TAG_WAKER)
+            self.context.run(loop.add_reader, self.epoll, self._ready)
+        except BaseException:
+            self.let_go()  # nobody has it who could close it
+            raise
 
     def __dealloc__(self):
         if self.epoll >= 0:
@@ -159,28 +170,39 @@ cdef class EpollDriver(Driver):
 
     def __del__(self):
         if self.epoll >= 0:
+            self.let_go()
+            self.deferred.clear()  # its loop is gone: no handler can be called
             warnings.warn("a wsgroups driver was never closed", ResourceWarning, source=self)
 
     def close(self):
         """Drop every connection and stop watching; in the loop's thread."""
-        cdef Stream stream
         if self.epoll < 0:
             return
-        for fd in list(self.listeners):
-            self.stop_listening(fd)
-        self.in_turn = True
-        while self.count:
-            stream = <Stream> self.streams[self.count - 1]
-            stream.abort(0)
-        self.end_turn(0)
         self.loop.remove_reader(self.epoll)
         if self.sweeper is not None:
             self.sweeper.cancel()
-            self.sweeper = None
+        self.let_go()
+        self.end_turn(0)
+
+    cdef int let_go(self) except -1:
+        """Close every descriptor; the connections leave their sets and the registry."""
+        cdef Stream stream
+        self.in_turn = True
+        self.listeners.clear()
+        # First of all, so that nothing is taken out of an epoll instance that a fork has shared.
         close(self.epoll)
         close(self.waker)
-        close(self.reserve)
+        if self.reserve >= 0:
+            close(self.reserve)
         self.epoll = self.waker = self.reserve = -1
+        self.event_next = self.event_count = 0
+        for stream in list(self.streams):
+            try:
+                stream.abort(0)
+            except BaseException as error:
+                self.crashed(stream, error)
+        self.finished = True
+        return 0
 
     @property
     def is_closed(self):
@@ -224,9 +246,10 @@ cdef class EpollDriver(Driver):
         cdef sockaddr_storage address
         cdef uint32_t size
         for _turn in range(ACCEPT_A_TURN):
-            if listener.fd not in self.listeners:
+            if self.listeners.get(listener.fd) is not listener:
                 return 0
             size = sizeof(address)
+            memset(&address, 0, 32)  # a Unix socket's is shorter than what is kept
             fd = accept4(listener.fd, <sockaddr*> &address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd >= 0:
                 self.welcome(listener, fd, &address)
@@ -238,10 +261,14 @@ cdef class EpollDriver(Driver):
 
     cdef int welcome(self, Listener listener, int fd, const sockaddr_storage* address) except -1:
         cdef Connection connection = Connection()
+        try:
+            self.attach(connection)
+        except BaseException:
+            close(fd)
+            raise
         connection.fd = fd
         memcpy(connection.address, address, sizeof(connection.address))
         try:
-            self.attach(connection)
             self.register(EPOLL_CTL_ADD, fd, INTEREST, <uintptr_t> <PyObject*> connection)
             listener.accepted(connection)
             self.flush(connection)
@@ -260,8 +287,7 @@ cdef class EpollDriver(Driver):
             self.reserve = -1
         fd = accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:
-            send(fd, b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
-                     b"Content-Length: 0\r\nConnection: close\r\n\r\n", 96, MSG_NOSIGNAL)
+            send(fd, PyBytes_AS_STRING(NO_DESCRIPTORS), len(NO_DESCRIPTORS), MSG_NOSIGNAL)
             close(fd)
         try:
             self.reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -271,11 +297,8 @@ cdef class EpollDriver(Driver):
 
     def connections_of(self, server):
         """Return the live connections that came from a server's listeners."""
-        cdef uint32_t i
         return [
-            <Connection> self.streams[i]
-            for i in range(self.count)
-            if (<Connection> self.streams[i]).server is server
+            connection for connection in self.streams if (<Connection> connection).server is server
         ]
 
     # --- a turn -----------------------------------------------------------------------------
@@ -292,38 +315,42 @@ cdef class EpollDriver(Driver):
         if self.in_turn or self.epoll < 0:
             return 0
         until = self.begin_turn() + TURN_NS
-        if self.requeued:
-            self.resume_requeued(TURN_NS)
-        if wait and self.event_next == self.event_count:
-            self.event_next = 0
-            self.event_count = epoll_wait(self.epoll, self.events, EVENTS, 0)
-            if self.event_count < 0:
-                self.event_count = 0
-        self.serve_events(until)
-        if self.event_next == self.event_count:
-            self.closing.clear()
-        else:
-            # Those left over go first next time: the kernel would report the busy ones again.
-            self.schedule()
-        self.end_turn(FLUSH_NS)
+        try:
+            if self.requeued:
+                self.resume_requeued(TURN_NS)
+            if wait and self.event_next == self.event_count:
+                self.event_next = 0
+                self.event_count = epoll_wait(self.epoll, self.events, EVENTS, 0)
+                if self.event_count < 0:
+                    self.event_count = 0
+            self.serve_events(until)
+            if self.event_next == self.event_count:
+                self.closing.clear()
+            else:
+                # Those left over go first next time: the kernel would report the busy ones again.
+                self.schedule()
+        finally:
+            self.end_turn(FLUSH_NS)
         return 0
 
     cdef int serve_events(self, int64_t until) except -1:
         cdef uint64_t data
+        cdef uint32_t events
         cdef Stream stream
         while self.event_next < self.event_count:
             data = self.events[self.event_next].data.u64
+            events = self.events[self.event_next].events
+            self.event_next += 1
             if data & 3 == TAG_STREAM:
                 stream = <Stream> <PyObject*> <uintptr_t> data
                 try:
-                    self.serve(stream, self.events[self.event_next].events)
+                    self.serve(stream, events)
                 except BaseException as error:
                     self.crashed(stream, error)
             elif data & 3 == TAG_LISTENER:
                 self.accept(<Listener> <PyObject*> <uintptr_t> (data & ~<uint64_t> 3))
             else:
                 c_read(self.waker, &data, 8)
-            self.event_next += 1
             if self.event_next & 7 == 0 and now_ns() > until:
                 break
         return 0
@@ -373,7 +400,11 @@ cdef class EpollDriver(Driver):
                 if got < size and not at_end:
                     return 0
             elif got == 0:
-                return stream.ended() if stream.ending == STREAM_OPEN else stream.ended_too()
+                if stream.ending != STREAM_OPEN:
+                    return stream.ended_too()
+                stream.ended()
+                stream.unread = True  # whoever only pauses now is told again when it reads on
+                return 0
             elif c_errno == EAGAIN:
                 return 0
             elif c_errno != EINTR:
@@ -441,11 +472,11 @@ cdef class EpollDriver(Driver):
             return 0
         stream.fd = -1
         self.closing.append(stream)
-        if not self.in_turn:
-            self.schedule()
         # Before the close: a duplicate of the descriptor elsewhere would keep it in the set.
         epoll_ctl(self.epoll, EPOLL_CTL_DEL, fd, &event)
         close(fd)
+        if not self.in_turn:
+            self.schedule()
         return 0
 
     cdef int wake(self) except -1:

@@ -50,11 +50,11 @@ async def _serve(
             server.hurry()
         stopping.set()
 
-    await server.start()
     with contextlib.ExitStack() as handlers:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
             handlers.callback(loop.remove_signal_handler, number)
+        await server.start()  # whoever finds the port open may send a signal
         try:
             if on_start is not None:
                 on_start(server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from typing import TYPE_CHECKING
@@ -30,7 +31,8 @@ async def ping(connection: Connection | None, timeout: float | None) -> float:
     began = time.perf_counter()
 
     def settle(result: bool) -> None:
-        loop.call_soon_threadsafe(_resolve, answered, result)
+        with contextlib.suppress(RuntimeError):  # nobody waits any more: that loop is closed
+            loop.call_soon_threadsafe(_resolve, answered, result)
 
     connection.run_in_loop(lambda: connection.ping(payload, settle))
     if not await asyncio.wait_for(answered, timeout):
@@ -49,7 +51,8 @@ async def drain(connection: Connection | None) -> None:
     done: asyncio.Future[bool] = loop.create_future()
 
     def settle() -> None:
-        loop.call_soon_threadsafe(_resolve, done, True)
+        with contextlib.suppress(RuntimeError):  # as above
+            loop.call_soon_threadsafe(_resolve, done, True)
 
     connection.run_in_loop(lambda: connection.when_drained(settle))
     await done

@@ -72,7 +72,8 @@ cdef class Payload:
         self.source = data
         if isinstance(data, str):
             self.data = PyUnicode_AsUTF8AndSize(data, &self.size)
-            self.owner = <PyObject*> data
+            if type(data) is str:  # a subclass could do anything when it is let go
+                self.owner = <PyObject*> data
             self.opcode = OP_TEXT
         elif PyBytes_CheckExact(data):
             self.data = PyBytes_AS_STRING(data)
@@ -439,6 +440,9 @@ cdef class SocketSet:
 
     Args:
         sockets: WebSockets or ids to begin with.
+
+    Attributes:
+        members: what the connections are kept in; not for applications.
     """
 
     def __init__(self, sockets=(), *, Members members=None):
