@@ -194,15 +194,15 @@ class _Odd(BaseException):
     """Neither an Exception nor what ends a program."""
 
 
-@pytest.mark.parametrize("error", [ValueError(), _Odd(), asyncio.CancelledError(), GeneratorExit()])
+@pytest.mark.parametrize("error", [ValueError, _Odd, asyncio.CancelledError, GeneratorExit])
 async def test_a_batch_is_served_to_its_end_when_a_handler_raises(
-    error: BaseException, error_log: Errors
+    error: type[BaseException], error_log: Errors
 ) -> None:
     app = App()
 
     def raise_at_the_seventh(message: Message, ws: WebSocket) -> None:
         if len(app.heard) == 7:
-            raise error
+            raise error("at the seventh")
         ws.send(message)
 
     app.on_message = raise_at_the_seventh
