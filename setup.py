@@ -59,6 +59,7 @@ setup(
             "cdivision": True,
             "embedsignature": True,
             "annotation_typing": False,
+            "auto_pickle": False,
         },
     ),
 )

@@ -111,7 +111,7 @@ def test_a_second_signal_drops_what_is_left(tmp_path: Path) -> None:
         program.send_signal(signal.SIGTERM)
         assert sock.recv(1) == b""
         assert program.wait() == 0
-        assert "gone with 1001 False" in program.output
+        assert "gone with 1006 False" in program.output
 
 
 def test_a_drain_ends_at_its_timeout(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_drain_ends_at_its_timeout(tmp_path: Path) -> None:
     with wsgroups(tmp_path, *arguments) as program, deaf(program.port()):
         program.send_signal(signal.SIGTERM)
         assert program.wait() == 0
-        assert "gone with 1001 False" in program.output
+        assert "gone with 1006 False" in program.output
 
 
 def test_a_unix_socket_can_be_served(folder: Path) -> None:

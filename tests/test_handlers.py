@@ -629,9 +629,9 @@ async def test_messages_behind_one_that_failed_are_not_delivered(
     assert len(error_log) == 1
 
 
-@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("form", ["plain", "async", "plain that gives a coroutine"])
 async def test_an_error_handler_that_fails_is_logged_and_called_once(
-    is_async: bool, error_log: list[logging.LogRecord]
+    form: str, error_log: list[logging.LogRecord]
 ) -> None:
     handle = Handle()
     Gate(handle)
@@ -649,8 +649,13 @@ async def test_an_error_handler_that_fails_is_logged_and_called_once(
         await turns()
         fail_again(error, ws)
 
+    handlers: dict[str, Any] = {
+        "plain": fail_again,
+        "async": fail_again_later,
+        "plain that gives a coroutine": lambda error, ws: fail_again_later(error, ws),
+    }
     handle.websocket("room")(fail)
-    handle.websocket_error("room")(fail_again_later if is_async else fail_again)
+    handle.websocket_error("room")(handlers[form])
     handle.websocket_disconnect("room")(gone.append)
     async with serve(handle, port=0) as server, wire(server) as connection:
         await connection.upgrade()

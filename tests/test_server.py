@@ -303,7 +303,7 @@ async def test_a_peer_that_does_not_answer_is_dropped_after_its_close_timeout() 
         await connection.upgrade()
         ws = await gate.next()
         await soon(server.close())
-        assert ws.close_info == CloseInfo(1001, "", False, Side.LOCAL)
+        assert ws.close_info == CloseInfo(1006, "", False, Side.LOCAL)
 
 
 async def test_the_drain_ends_at_its_timeout() -> None:
@@ -313,7 +313,7 @@ async def test_the_drain_ends_at_its_timeout() -> None:
         await connection.upgrade()
         ws = await gate.next()
         await soon(server.close())
-        assert ws.close_info == CloseInfo(1001, "", False, Side.LOCAL)
+        assert ws.close_info == CloseInfo(1006, "", False, Side.LOCAL)
 
 
 async def test_a_drain_can_be_hurried() -> None:

@@ -3,6 +3,7 @@
 import array
 import asyncio
 import logging
+import pickle
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -67,6 +68,18 @@ async def fill(ws: WebSocket, result: SendResult, size: int = 65_536) -> int:
 
 
 # --- identity -------------------------------------------------------------------------------
+
+
+async def test_a_socket_can_be_pickled_as_its_id() -> None:
+    scene = Scene()
+    async with serve(scene.handle, port=0) as server, wire(server) as connection:
+        ws = await scene.open(connection)
+        stored = pickle.dumps(ws)
+        assert pickle.loads(stored) == ws
+        assert pickle.loads(stored).send("hello") is SendResult.OK
+        assert await connection.frame() == (TEXT, b"hello")
+    assert pickle.loads(stored).is_dead()
+    assert pickle.loads(pickle.dumps(WebSocket(-1))).id == -1
 
 
 async def test_an_id_gives_the_same_socket_back() -> None:
@@ -323,7 +336,7 @@ async def test_a_peer_that_does_not_read_gets_one_pong_for_all_its_pings() -> No
     async with serve(scene.handle, port=0) as server, wire(server) as connection:
         ws = await scene.open(connection)
         count = 0
-        while ws.buffered_amount == 0:
+        while ws.buffered_amount < 1 << 20:  # much more than the kernel may still find room for
             ws.send(bytes(65_536))
             await turns()
             count += 1
@@ -332,7 +345,7 @@ async def test_a_peer_that_does_not_read_gets_one_pong_for_all_its_pings() -> No
             await connection.send(frame(PING, b"%d" % number))
         await connection.send(frame(TEXT, b"end of pings"))
         await turns(20)
-        assert ws.buffered_amount == before
+        assert 0 < ws.buffered_amount <= before
         for _ in range(count):
             assert await connection.frame() == (BINARY, bytes(65_536))
         assert await connection.frame() == (PONG, b"99")
@@ -556,8 +569,8 @@ async def _we_drop(ws: WebSocket, connection: Wire, server: Server) -> None:
         (_peer_sends_no_utf8, CloseInfo(1007, "", False, Side.LOCAL)),
         (_peer_falls_silent, CloseInfo(1011, "", False, Side.LOCAL)),
         (_we_disconnect, CloseInfo(3000, "enough", True, Side.LOCAL)),
-        (_we_disconnect_and_get_no_answer, CloseInfo(1000, "", False, Side.LOCAL)),
-        (_we_disconnect_and_the_peer_goes, CloseInfo(3000, "enough", False, Side.LOCAL)),
+        (_we_disconnect_and_get_no_answer, CloseInfo(1006, "", False, Side.LOCAL)),
+        (_we_disconnect_and_the_peer_goes, CloseInfo(1006, "", False, Side.LOCAL)),
         (_both_close_at_the_same_time, CloseInfo(3000, "ours", True, Side.LOCAL)),
         (_we_drop, CloseInfo(1006, "", False, Side.LOCAL)),
         (_the_server_stops, CloseInfo(1001, "", True, Side.LOCAL)),

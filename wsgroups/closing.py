@@ -50,8 +50,9 @@ class CloseInfo:
     """How a socket ended.
 
     Attributes:
-        code: the close code; 1005 when the peer's Close frame had none, 1006 when there was no
-            Close frame at all (RFC 6455 section 7.1.5).
+        code: the code of the Close frame that began it; 1005 when the peer's had none, 1006 when
+            the connection ended without the peer's Close frame (RFC 6455 section 7.1.5), unless we
+            failed it: then the code that says why.
         reason: the text beside it, at most 123 bytes of UTF-8.
         clean: True when Close frames went both ways (section 7.1.4).
         initiator: the side that began: sent the first Close frame or dropped the connection.

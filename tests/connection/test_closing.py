@@ -188,7 +188,7 @@ def test_a_peer_that_does_not_answer_our_close_is_dropped_in_time(serve: Serve) 
     assert not peer.is_closed
     app.advance(0.4)
     assert peer.is_closed
-    assert peer.info == CloseInfo(1000, "", False, Side.LOCAL)
+    assert peer.info == CloseInfo(1006, "", False, Side.LOCAL)
     assert peer.ends == 1
 
 
@@ -259,7 +259,7 @@ def test_fin_in_answer_to_our_close_is_no_clean_end(serve: Serve) -> None:
     peer.socket.disconnect(code=4000)
     app.run()
     peer.end_input()
-    assert peer.info == CloseInfo(4000, "", False, Side.LOCAL)
+    assert peer.info == CloseInfo(1006, "", False, Side.LOCAL)
     assert peer.ends == 1
 
 

@@ -280,14 +280,12 @@ def test_sending_to_a_set_whose_last_member_is_cut_off(serve: Serve) -> None:
     assert peer.socket.send("x") is SendResult.GONE
 
 
-def test_a_socket_may_be_taken_out_of_its_own_group(serve: Serve) -> None:
+def test_a_socket_stays_in_the_group_of_its_upgrade(serve: Serve) -> None:
     app = serve(text=echo)
     peer = app.open()
-    others = SocketSet([peer.socket])
-    app.group.discard(peer.socket)
-    assert (len(app.group), len(others)) == (0, 1)
-    app.group.add(peer.socket)
-    assert app.group.send("hello") == 1
-    app.group.discard(peer.socket)
-    peer.reset()
-    assert len(others) == 0
+    other = app.handle.group("another room")
+    with pytest.raises(TypeError, match="the one it was upgraded into; collect sockets"):
+        other.add(peer.socket)
+    with pytest.raises(TypeError, match=r"when it closes; disconnect\(\) closes it"):
+        app.group.discard(peer.socket)
+    assert (len(app.group), len(other)) == (1, 0)

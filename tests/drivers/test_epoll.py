@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -308,6 +309,36 @@ def test_what_ends_the_program_comes_out_when_the_batch_is_served(
         interrupted.cancel()
         loop.run_until_complete(go_on())
     assert strike.count >= 1
+
+
+@pytest.mark.parametrize("new_loop", LOOPS)
+def test_threads_that_send_faster_than_a_loop_serves_wait_or_drop(new_loop: NewLoop) -> None:
+    app = App()
+    with standing(new_loop, app, 1) as (loop, _, ends):
+        connection, ws = ends[0]
+        results: list[object] = []
+
+        async def overfill() -> None:
+            for _ in range(65_536):
+                assert ws.send("") is SendResult.OK
+            results.append(ws.send("too many"))
+            results.append(app.group.send("too many"))
+
+        def wait() -> None:
+            results.append(ws.send("in time"))
+            results.append("done")
+
+        another = threading.Thread(target=asyncio.run, args=(overfill(),))
+        another.start()
+        another.join()  # a thread with a loop is not held up
+        assert results == [SendResult.DROPPED, 0]
+        plain = threading.Thread(target=wait)
+        plain.start()
+        loop.run_until_complete(until(lambda: "done" in results))
+        plain.join()
+        assert results[2:] == [SendResult.OK, "done"]
+        assert loop.run_until_complete(connection.read(2 * 65_536)) == b"\x81\x00" * 65_536
+        assert loop.run_until_complete(connection.frame()) == (TEXT, b"in time")
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)

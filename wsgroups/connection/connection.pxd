@@ -124,7 +124,6 @@ cdef class Connection(Stream):
     # Time.
     cdef int arm_keepalive(self) except -1
     cdef int keep_alive(self) except -1
-    cdef bint takes_bytes(self) noexcept
     cdef bint runs_full(self) except -1
 
     # Ending.

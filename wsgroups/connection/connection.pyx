@@ -83,7 +83,6 @@ cdef enum:
     REFERENCE_FROM = 8192        # payloads from here on are sent without a copy
     LINGER_KIB = 65535
     MAX_TICKS = 1 << 28          # ten months; ten times as many still fit into 32 bits
-    SLOW_TICKS = 30 * TICKS_PER_SECOND  # how long a peer may take nothing of a response
 
 cdef uint64_t SCATTER = 0x9E3779B97F4A7C15
 
@@ -656,7 +655,9 @@ cdef class Connection(Stream):
         )
         if handler is not None and not handler.is_async:
             try:
-                handler.function(error, self.socket)
+                pending = handler.function(error, self.socket)
+                if pending is not None:
+                    self.enqueue(Handler(_Given(pending), takes_message=False), None)
             except BaseException as second:
                 self.driver.raised(second)
                 logger.error("error handler of group %r failed", self.group.name, exc_info=second)
@@ -784,40 +785,29 @@ cdef class Connection(Stream):
             self.phase.closed(self)
             self.phase = None
             return 0
-        if self.ending_as is not None:
-            return self.end(self.ending_as[0], self.ending_as[1], False, LOCAL)
-        return self.end(1006, "", False, REMOTE)
+        # Without the peer's Close frame the code is 1006 (section 7.1.5), whoever began.
+        return self.end(1006, "", False, REMOTE if self.ending_as is None else LOCAL)
 
     # --- time -------------------------------------------------------------------------------
 
     cdef int timed_out(self) except -1:
         cdef Phase phase = self.phase
-        if self.phase is not None and self.outbox.size and self.takes_bytes():
+        if phase is not None and self.is_sending():  # a slow reader gets all of its response
             self.driver.arm(self, TICKS_PER_SECOND)
             return 0
-        if self.ending != STREAM_OPEN:
-            if self.patient and self.is_sending():
-                self.driver.arm(self, TICKS_PER_SECOND)
-                return 0
+        if self.ending != STREAM_OPEN or self.state == STATE_CLOSING:
             return self.abort(0)
         if phase is not None:
             return phase.timed_out(self)
-        if self.state == STATE_CLOSING:
-            return self.abort(0)
         return self.keep_alive()
 
-    cdef bint takes_bytes(self) noexcept:
-        """True while a peer is slow with a response, but goes on reading it."""
-        return self.driver.tick - self.last_seen < SLOW_TICKS
-
     cdef int arm_keepalive(self) except -1:
-        """Look after the peer one ping interval from now, give or take a tenth."""
+        """Look after the peer one ping interval from now, or up to a fifth earlier."""
         cdef uint32_t interval = self.group.ping_ticks
         # Sockets that came together would otherwise be pinged together for ever.
         cdef uint32_t spread = interval // 5
         if spread:
-            interval -= spread // 2
-            interval += <uint32_t> ((<uint64_t> self.id * SCATTER) >> 32) % (spread + 1)
+            interval -= <uint32_t> ((<uint64_t> self.id * SCATTER) >> 32) % (spread + 1)
         self.driver.arm(self, interval)
         return 0
 

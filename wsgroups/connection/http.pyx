@@ -310,9 +310,6 @@ cdef class HttpPhase(Phase):
         if self.state in (READING_HEAD, READING_BODY) and (self.buffer or self.head is not None):
             self.refuse(HTTPError(408, "The request took too long to arrive."))
             return 0
-        if connection.is_sending():
-            self.arm(self.limits.keep_alive_ticks)
-            return 0
         return connection.abort(0)
 
     cdef int resumed(self) except -1:

@@ -67,11 +67,17 @@ cdef class MemoryDriver(Driver):
         return connection
 
     def feed(self, Connection connection not None, bytes data not None):
-        """Let `data` arrive, as one receive or several when the connection asks for parts."""
+        """Let `data` arrive, as one receive or several when the connection asks for parts.
+
+        Raises:
+            RuntimeError: while the connection holds input of before; `run` lets it go on.
+        """
         cdef bytearray own = bytearray(data)
         cdef char* next = own
         cdef char* target
         cdef Py_ssize_t left = len(own), size
+        if connection.holding:
+            raise RuntimeError("the connection has input to handle yet: call run() first")
         self.begin_turn()
         self.corked = <PyObject*> connection
         try:

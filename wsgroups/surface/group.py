@@ -12,7 +12,7 @@ from wsgroups.errors import DuplicateHandlerError
 from wsgroups.policy import GroupPolicy, check_options
 from wsgroups.surface.handlers import Kind, error_handler, event_handler, message_handler
 from wsgroups.surface.runner import Runner
-from wsgroups.surface.websocket import SocketSet
+from wsgroups.surface.websocket import SocketSet, WebSocket
 
 
 class Group(SocketSet):
@@ -39,6 +39,24 @@ class Group(SocketSet):
 
     def __repr__(self) -> str:
         return f"<Group {self.name!r} of {len(self)} sockets>"
+
+    def add(self, socket: WebSocket | int) -> bool:
+        """Refused: `send_upgrade` decides which group a socket is in, once.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "a socket's group is the one it was upgraded into; collect sockets in a SocketSet"
+        )
+
+    def discard(self, socket: WebSocket | int) -> None:
+        """Refused: a socket leaves its group when it closes.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("a socket leaves its group when it closes; disconnect() closes it")
 
     def change(self, **policy: Any) -> None:
         """Change the policy, of live sockets as well; in the loop's thread.

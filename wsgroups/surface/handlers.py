@@ -7,7 +7,7 @@ import inspect
 import logging
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Literal, Union
 
 import msgspec
@@ -62,17 +62,24 @@ def error_handler(function: Callable[..., Any]) -> Handler:
         def called(error: BaseException, socket: WebSocket) -> Any:
             return function(socket, error)
 
-    if not is_async(function):
-        return Handler(called)
-
     async def guarded(error: BaseException, socket: WebSocket) -> None:
-        # What it raises would be reported to itself, without end.
-        try:
-            await called(error, socket)
-        except Exception:
-            logger.exception("error handler of group %r failed", socket.group.name)
+        await _contained(called(error, socket), socket)
 
-    return Handler(guarded, is_async=True)
+    def plain(error: BaseException, socket: WebSocket) -> Coroutine[Any, Any, None] | None:
+        result = called(error, socket)
+        return _contained(result, socket) if inspect.iscoroutine(result) else None
+
+    if is_async(function):
+        return Handler(guarded, is_async=True)
+    return Handler(plain)
+
+
+async def _contained(handling: Coroutine[Any, Any, Any], socket: WebSocket) -> None:
+    """Await an error handler; what it raises would be reported to itself, without end."""
+    try:
+        await handling
+    except Exception:
+        logger.exception("error handler of group %r failed", socket.group.name)
 
 
 def is_async(function: Callable[..., Any]) -> bool:

@@ -5,6 +5,7 @@ through the driver's mailbox, in order.
 """
 
 import time
+from asyncio import _get_running_loop as running_loop
 from functools import partial
 
 cimport cython
@@ -144,10 +145,15 @@ cdef int follow(Connection connection, int flags) except -1:
 
 
 cdef bint has_room(Driver driver) except -1:
-    """Wait a moment while the loop is far behind with what threads send; False if it stays so."""
+    """False when the driver's loop is far behind with what other threads send.
+
+    A plain thread waits a moment first. A thread with a loop of its own has others to serve.
+    """
     cdef double until
     if driver.mailbox_size() < MAILBOX_BOUND:
         return True
+    if running_loop() is not None:
+        return False
     until = time.monotonic() + MAILBOX_PATIENCE
     while driver.mailbox_size() >= MAILBOX_BOUND:
         if time.monotonic() > until:
@@ -208,6 +214,9 @@ cdef class WebSocket:
 
     def __index__(self):
         return self.id
+
+    def __reduce__(self):
+        return WebSocket, (self.id,)
 
     def __eq__(self, other):
         if isinstance(other, WebSocket):
@@ -288,7 +297,10 @@ cdef class WebSocket:
     # --- verbs ------------------------------------------------------------------------------
 
     def send(self, data, is_text=None, int flags=0):
-        """Send one message. Never blocks; never raises for a peer that is gone.
+        """Send one message. Never blocks a loop; never raises for a peer that is gone.
+
+        A thread without a loop that is 65,536 messages ahead waits for the socket's loop, for a
+        second at most; then, as in a thread with a loop at once, the message is dropped.
 
         Args:
             data: str goes as text, bytes-like as binary; it is copied unless it is immutable.
@@ -526,21 +538,23 @@ cdef class SocketSet:
             if here is None and is_here(driver):
                 here = driver
             elif mark == 0 or connection.mark != mark:
-                reached += 1
                 away.setdefault(driver, []).append(connection)
         if here is not None:
             reached += spread(self.members, here, block, mark)
         for driver, connections in away.items():
-            self.post_broadcast(driver, block, connections)
+            reached += self.post_broadcast(driver, block, connections)
         return reached
 
     cdef int post_broadcast(self, Driver driver, Block* block, list connections) except -1:
+        """Have another loop send to those that it serves; returns how many that will be."""
         cdef Broadcast broadcast = Broadcast()
+        if not has_room(driver):
+            return 0
         broadcast.connections = connections
         block.references += 1
         broadcast.block = block
-        has_room(driver)
-        return driver.post(broadcast)
+        driver.post(broadcast)
+        return len(connections)
 
     def send_json(self, value, exclude=()):
         """Send `value` as JSON text to every member; encoded once. Returns how many."""
