@@ -51,9 +51,12 @@ class GroupPolicy:
             "above 0 and at most write_limit",
             self.write_high_water,
         )
-        for name in ("ping_interval", "ping_timeout", "close_timeout", "handler_grace"):
+        for name in ("close_timeout", "handler_grace"):
             value = getattr(self, name)
-            _require(value is None or value > 0, name, "above 0", value)
+            _require(value is not None and value > 0, name, "above 0", value)
+        for name in ("ping_interval", "ping_timeout"):
+            value = getattr(self, name)
+            _require(value is None or value > 0, name, "above 0, or None for never", value)
         _require(
             self.slow_consumer in ("disconnect", "drop_newest"),
             "slow_consumer",

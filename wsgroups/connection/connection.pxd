@@ -46,6 +46,7 @@ cdef class GroupCore:
     cdef uint32_t ping_ticks, pong_ticks, close_ticks
     cdef public object owner        # the surface's Group
     cdef public object runner       # makes the runner of a socket with `async def` handlers
+    cdef public object open_socket  # makes the surface's socket of a connection and its id
 
 
 cdef class Phase:
@@ -55,6 +56,7 @@ cdef class Phase:
     cdef int ended(self, Connection connection) except -1
     cdef int timed_out(self, Connection connection) except -1
     cdef int resumed(self) except -1
+    cdef int drained(self) except -1
     cdef int shut(self) except -1
     cdef int closed(self, Connection connection) except -1
 
@@ -76,6 +78,7 @@ cdef class Connection(Stream):
     cdef Py_ssize_t held_from
     cdef uint32_t mark              # the walk that is to leave this socket out
     cdef uint32_t pinged            # tick of the keepalive ping that is out, or 0
+    cdef str failure                # why we failed it, until that is logged
     cdef uint8_t state              # State
     cdef uint8_t address[28]        # the peer's sockaddr_in or sockaddr_in6
     cdef uint8_t started            # the connect handler has been called
@@ -120,6 +123,7 @@ cdef class Connection(Stream):
     cdef int call(self, Handler handler, object message) except -1
     cdef int enqueue(self, Handler handler, object message) except -1
     cdef int report(self, object error) except -1
+    cdef int complain(self, str what, object error) except -1
 
     # Time.
     cdef int arm_keepalive(self) except -1
@@ -130,4 +134,5 @@ cdef class Connection(Stream):
     cdef int fail(self, uint16_t code, object why) except -1
     cdef int end(self, uint16_t code, object reason, bint clean, object side) except -1
     cdef int leave_sets(self) except -1
+    cdef int log_failure(self) except -1
     cdef int release_waiters(self) except -1

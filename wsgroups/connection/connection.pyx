@@ -168,6 +168,9 @@ cdef class Phase:
     cdef int resumed(self) except -1:
         return 0
 
+    cdef int drained(self) except -1:
+        return 0
+
     cdef int shut(self) except -1:
         return 0
 
@@ -284,6 +287,11 @@ cdef class Connection(Stream):
             self.pings = {}
         self.pings[payload] = callback
         self.control(OP_PING, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+
+    def forget_ping(self, bytes payload not None):
+        """Nobody waits for this pong any more."""
+        if self.pings is not None:
+            self.pings.pop(payload, None)
 
     cdef int release_waiters(self) except -1:
         if self.waiters is not None:
@@ -580,8 +588,9 @@ cdef class Connection(Stream):
         return self.queue(opcode, data, size, NULL)
 
     cdef int drained(self) except -1:
-        if self.phase is not None:
-            return 0
+        cdef Phase phase = self.phase
+        if phase is not None:
+            return phase.drained()
         if self.pong is not None:
             payload, self.pong = self.pong, None
             if self.state == STATE_OPEN:  # nothing follows our Close frame
@@ -632,6 +641,8 @@ cdef class Connection(Stream):
         self.driver.enter(self.socket)
         if self.runner is None:
             self.runner = self.group.runner(self)
+            if self.parted:
+                self.runner.wind_up(0)
         if handler.takes_message:
             self.runner.put(handler.function, (message, self.socket))
         else:
@@ -649,27 +660,42 @@ cdef class Connection(Stream):
     cdef int report(self, object error) except -1:
         """A handler raised: log it, tell the error handler, close with 1011 and no internals."""
         cdef Handler handler = self.group.error
-        self.driver.raised(error)
-        logger.error(
-            "handler of group %r failed on socket %d", self.group.name, self.id, exc_info=error
-        )
-        if handler is not None and not handler.is_async:
-            try:
-                pending = handler.function(error, self.socket)
-                if pending is not None:
-                    self.enqueue(Handler(_Given(pending), takes_message=False), None)
-            except BaseException as second:
-                self.driver.raised(second)
-                logger.error("error handler of group %r failed", self.group.name, exc_info=second)
-        elif handler is not None:
-            self.enqueue(handler, error)
+        self.complain("handler", error)
+        if handler is not None:
+            # A socket that has parted is let go of; who handles the error may want it.
+            socket = self.socket or self.group.open_socket(self, self.id)
+            handling = _ErrorHandling(handler.function, error, socket)
+            if handler.is_async:
+                self.enqueue(Handler(handling, takes_message=False), None)
+            else:
+                try:
+                    pending = handling(socket)
+                    if pending is not None and PyCoro_CheckExact(<PyObject*> pending):
+                        handling = _ErrorHandling(_Given(pending), error, socket)
+                        self.enqueue(Handler(handling, takes_message=False), None)
+                except BaseException as second:
+                    self.complain("error handler", second)
         if self.state == STATE_OPEN:
             self.fail(1011, None)
         return 0
 
-    def handler_failed(self, error):
-        """The runner caught what an asynchronous handler raised."""
-        self.report(error)
+    cdef int complain(self, str what, object error) except -1:
+        """Log what a handler raised; what is to end the program does so after the turn."""
+        self.driver.raised(error)
+        try:
+            logger.error(
+                "%s of group %r failed on socket %d", what, self.group.name, self.id, exc_info=error
+            )
+        except BaseException as second:  # a log that cannot be written to, or Ctrl-C meanwhile
+            self.driver.raised(second)
+        return 0
+
+    def handler_failed(self, error, function=None):
+        """A handler that runs by itself raised; `function` is it, as the runner was given it."""
+        if isinstance(function, _ErrorHandling):
+            self.complain("error handler", error)  # it would handle itself, without end
+        else:
+            self.report(error)
 
     cdef int deferred(self) except -1:
         cdef Handler handler
@@ -679,6 +705,8 @@ cdef class Connection(Stream):
         if self.state != STATE_CLOSED or self.parted:
             return 0
         self.parted = True
+        if self.failure is not None:
+            self.log_failure()
         handler = self.group.disconnect
         if handler is not None:
             self.deliver(handler, None)
@@ -686,6 +714,17 @@ cdef class Connection(Stream):
             self.socket = None  # the two refer to each other
         else:
             self.runner.wind_up(0 if handler is None else 1)
+        return 0
+
+    cdef int log_failure(self) except -1:
+        try:
+            logger.info(
+                "socket %d of group %r closed with %d: %s",
+                self.id, self.group.name, self.ending_as[0], self.failure,
+            )
+        except BaseException as error:  # a log that cannot be written to, or Ctrl-C meanwhile
+            self.driver.raised(error)
+        self.failure = None
         return 0
 
     # --- ending -----------------------------------------------------------------------------
@@ -698,9 +737,11 @@ cdef class Connection(Stream):
         body[0] = <char> (code >> 8)
         body[1] = <char> (code & 0xFF)
         memcpy(body + 2, reason, size)
-        self.control(OP_CLOSE, body, size + 2)
         self.state = STATE_CLOSING
         self.ending_as = (code, PyUnicode_DecodeUTF8(reason, size, NULL), False, LOCAL)
+        self.control(OP_CLOSE, body, size + 2)
+        if self.state == STATE_CLOSED:
+            return 0  # the connection turned out to be broken
         self.leave_sets()
         self.driver.arm(self, self.group.close_ticks)
         if self.paused and (self.runner is None or not self.runner.is_full):
@@ -737,7 +778,8 @@ cdef class Connection(Stream):
     cdef int fail(self, uint16_t code, object why) except -1:
         """Fail the connection (section 7.1.7): a Close frame if possible, then FIN.
 
-        `why` goes to the log, never to the peer.
+        `why` goes to the log, never to the peer. It is logged later: a log handler may send to
+        sockets, and lets other threads run.
         """
         cdef char body[2]
         cdef uint32_t ticks = self.group.close_ticks
@@ -747,13 +789,9 @@ cdef class Connection(Stream):
             body[0] = <char> (code >> 8)
             body[1] = <char> (code & 0xFF)
             self.control(OP_CLOSE, body, 2)
+        self.failure = why
         self.end(code, "", False, LOCAL)
-        self.finish(LINGER_KIB, ticks)
-        if why is not None:  # last, for a log that sends its lines to sockets
-            logger.info(
-                "socket %d of group %r closes with %d: %s", self.id, self.group.name, code, why
-            )
-        return 0
+        return self.finish(LINGER_KIB, ticks)
 
     cdef int end(self, uint16_t code, object reason, bint clean, object side) except -1:
         """The one way into STATE_CLOSED; the disconnect handler follows once, after the event."""
@@ -845,8 +883,22 @@ cdef class _Given:
     def __init__(self, value):
         self.value = value
 
-    def __call__(self, socket):
+    def __call__(self, *_):
         return self.value
+
+
+cdef class _ErrorHandling:
+    """The call of an error handler."""
+
+    cdef object function, error, socket
+
+    def __init__(self, function, error, socket):
+        self.function = function
+        self.error = error
+        self.socket = socket
+
+    def __call__(self, _):
+        return self.function(self.error, self.socket)
 
 
 cdef inline object message_of(FrameEvent* event):

@@ -23,10 +23,13 @@ cdef class HttpPhase(Phase):
     cdef uint8_t state
     cdef bint reused                # a request was answered on this connection before
     cdef bint ended_early           # the peer has sent FIN
+    cdef bint sending               # the last response is not all with the kernel
     cdef object head
     cdef Py_ssize_t body_left
+    cdef Py_ssize_t chunked_size    # bytes of a chunked body, with what is around the chunks
 
     cdef void arm(self, uint32_t ticks) noexcept
+    cdef bint is_waiting(self) noexcept
     cdef int read_on(self) except -1
     cdef int take_head(self) except -1
     cdef Py_ssize_t scan(self, const uint8_t* data, Py_ssize_t size) except -2
@@ -34,3 +37,5 @@ cdef class HttpPhase(Phase):
     cdef int take_body(self) except -1
     cdef int take_chunks(self) except -1
     cdef int handle(self) except -1
+    cdef int next_request(self) except -1
+    cdef int finish(self) except -1

@@ -28,6 +28,7 @@ cdef enum PhaseState:
 
 cdef enum:
     MAX_AHEAD = 65536      # what a client may send behind a request that is being handled
+    CHUNK_COST = 8         # bytes sent for a chunk of one byte, with room for leading zeros
     MAX_BLANK = 2          # empty lines before a request (RFC 9112 section 2.2)
     LINGER_KIB = 64        # what a refused client may still send, for a second at most
     TLS_HANDSHAKE = 0x16
@@ -91,12 +92,15 @@ cdef class HttpPhase(Phase):
             if self.reused:
                 self.arm(self.limits.handshake_ticks)
         self.buffer += data[:size]
-        if self.state == HANDLING and len(self.buffer) > MAX_AHEAD:
+        if not self.is_waiting():
+            self.read_on()
+        if self.is_waiting() and len(self.buffer) > MAX_AHEAD:
             connection.pause()
-        self.read_on()
-        if self.ended_early and self.state < HANDLING and not self.connection.is_requeued:
-            self.connection.finish(0, TICKS_PER_SECOND)  # the rest of a request will never come
         return 0
+
+    cdef bint is_waiting(self) noexcept:
+        """True while a request of before has to be handled, answered or read on first."""
+        return self.state >= HANDLING or self.sending or self.connection.is_requeued
 
     cdef int read_on(self) except -1:
         try:
@@ -106,6 +110,8 @@ cdef class HttpPhase(Phase):
                 self.take_body()
         except HTTPError as error:
             self.refuse(error)
+        if self.ended_early and not self.is_waiting():
+            self.connection.finish(0, TICKS_PER_SECOND)  # the rest of a request will never come
         return 0
 
     cdef int take_head(self) except -1:
@@ -197,16 +203,24 @@ cdef class HttpPhase(Phase):
         Whatever comes behind it is therefore not read: the connection closes after the response.
         """
         self.head.keep_alive = False
+        self.chunked_size += len(self.buffer)
         self.head.feed(bytes(self.buffer))
         self.buffer.clear()
         if self.head.body_size > self.limits.max_body_size:
             raise HTTPError(413, "The request's body is too large.")
-        return self.handle() if self.head.is_complete else 0
+        if self.head.is_complete:
+            return self.handle()
+        # What is no body: sizes of chunks, of which each byte may have its own, and trailers.
+        if self.chunked_size - CHUNK_COST * self.head.body_size > self.limits.max_head_size:
+            raise HTTPError(431, "The trailers are too long.")
+        return 0
 
     cdef int handle(self) except -1:
         """Give the request to the application."""
         self.state = HANDLING
         self.arm(0)
+        if self.connection.driver.current is not None:
+            self.connection.driver.enter(None)
         self.endpoint.handle(self, self.head)
         return 0
 
@@ -232,18 +246,31 @@ cdef class HttpPhase(Phase):
         connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), b"", 0)
         self.head = None
         if not keep_alive or (self.ended_early and not self.buffer):
-            self.state = DONE
-            connection.patient = True
-            connection.finish(LINGER_KIB, TICKS_PER_SECOND)
+            self.finish()
             return
         self.state = READING_HEAD
         self.reused = True
-        connection.unpause()
+        self.arm(self.limits.keep_alive_ticks)
+        # Who does not take this response gets no other, however many requests he sends.
+        self.sending = connection.outbox.count != 0
+        if not self.sending:
+            self.next_request()
+
+    cdef int next_request(self) except -1:
+        """The response is on its way: read on."""
+        cdef Connection connection = self.connection
         if self.buffer:
             self.arm(self.limits.handshake_ticks)
             connection.driver.requeue(connection)  # a pipelined request has its own turn
         else:
             self.arm(self.limits.keep_alive_ticks)
+        return 0
+
+    cdef int finish(self) except -1:
+        """Close when the last response is with the client, however slowly it reads."""
+        self.state = DONE
+        self.connection.patient = True
+        return self.connection.finish(LINGER_KIB, TICKS_PER_SECOND)
 
     def refuse(self, error):
         """Answer with an error and close; nothing further is read (RFC 9112 section 9.6)."""
@@ -290,6 +317,8 @@ cdef class HttpPhase(Phase):
         """The server stops: let go of an idle connection, refuse a request that is not complete."""
         if self.state == HANDLING or self.state == DONE:
             return 0
+        if self.sending:
+            return self.finish()
         if self.buffer or self.head is not None:
             self.refuse(HTTPError(503, "The server is shutting down."))
         else:
@@ -300,7 +329,7 @@ cdef class HttpPhase(Phase):
 
     cdef int ended(self, Connection connection) except -1:
         """FIN from the client: the requests that came before it still get their responses."""
-        if self.state == HANDLING or connection.is_requeued:
+        if self.is_waiting():
             self.ended_early = True
             return connection.pause()
         connection.finish(0, TICKS_PER_SECOND)  # the last response may still be on its way
@@ -313,4 +342,13 @@ cdef class HttpPhase(Phase):
         return connection.abort(0)
 
     cdef int resumed(self) except -1:
-        return self.read_on()
+        self.read_on()
+        if not self.ended_early and (not self.is_waiting() or len(self.buffer) <= MAX_AHEAD):
+            self.connection.unpause()
+        return 0
+
+    cdef int drained(self) except -1:
+        if self.sending:
+            self.sending = False
+            self.next_request()
+        return 0

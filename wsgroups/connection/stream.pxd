@@ -36,6 +36,7 @@ cdef inline char* cork_room(Stream stream, Py_ssize_t size) noexcept:
     if (
         driver.corked != <PyObject*> stream
         or stream.outbox.count
+        or stream.blocked
         or driver.cork_size + size > CORK_CAPACITY
     ):
         return NULL
@@ -68,7 +69,9 @@ cdef class Driver:
     cdef readonly uint32_t count
     cdef uint32_t capacity
     cdef object sweeper
+    cdef int64_t slice             # nanoseconds of sending, and of mailbox, a turn; 0: no bound
     cdef uint32_t swept            # tick of the last sweep, or 0
+    cdef uint32_t forgiven         # tick at which a stall was last made up for
     # Streams with something to send, in order.
     cdef list dirty                # from `dirty_first` on; None before that
     cdef Py_ssize_t dirty_first
@@ -111,7 +114,7 @@ cdef class Driver:
     cdef int read_mailbox(self, int64_t slice) except -1
     cdef int carry_out(self, object item) except -1
     cdef int settle(self, int64_t slice) except -1
-    cdef int run_deferred(self) except -1
+    cdef int run_deferred(self, int64_t slice) except -1
     cdef int flush_dirty(self, int64_t slice) except -1
     cdef int resume_requeued(self, int64_t slice) except -1
     cdef int crashed(self, Stream stream, object error) except -1
@@ -121,7 +124,8 @@ cdef class Stream:
     cdef Driver driver
     cdef int fd
     cdef uint32_t slot             # place in the driver's arrays
-    cdef uint32_t last_seen        # tick of the last byte received or sent
+    cdef uint32_t last_seen        # tick of the last sign of life
+    cdef uint32_t last_taken       # tick at which the kernel last took bytes of it
     cdef uint8_t ending            # Ending
     cdef uint16_t linger           # KiB to throw away between our FIN and the peer's
     cdef uint8_t patient           # a slow reader may take its time with our last bytes

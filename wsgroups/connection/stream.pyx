@@ -35,6 +35,7 @@ current_socket = contextvars.ContextVar("wsgroups.current", default=None)
 cdef enum:
     PATIENCE = 30 * TICKS_PER_SECOND  # with a reader that takes nothing
     STALL_TICKS = 2 * TICKS_PER_SECOND
+    FORGIVING_TICKS = 10 * TICKS_PER_SECOND
 
 
 cdef int64_t now_ns() noexcept nogil:
@@ -152,7 +153,8 @@ cdef class Driver:
 
     cdef void arm(self, Stream stream, uint32_t ticks) noexcept:
         """Call `stream.timed_out()` once, so many ticks from now; 0 never."""
-        self.deadlines[stream.slot] = self.tick + ticks if ticks else 0
+        if stream.ending != STREAM_CLOSED:  # then the slot is another's
+            self.deadlines[stream.slot] = self.tick + ticks if ticks else 0
 
     def _sweep(self):
         """Wake the streams whose time has come: one pass over an array, no timer objects."""
@@ -163,7 +165,7 @@ cdef class Driver:
             if self.count and self.sweeper is None:
                 self.schedule_sweep()
         finally:
-            self.end_turn(0)
+            self.end_turn(self.slice)
 
     cdef int wake_late(self) except -1:
         cdef uint32_t i
@@ -188,9 +190,13 @@ cdef class Driver:
         return 0
 
     cdef void forgive_stall(self) noexcept:
-        """Put deadlines off after the process stood still: the peers had no chance to be heard."""
+        """Put deadlines off after the process stood still: the peers had no chance to be heard.
+
+        Now and then only: in a loop that is blocked again and again there still is an end.
+        """
         cdef uint32_t i, gap = self.tick - self.swept
-        if self.swept and gap > STALL_TICKS:
+        if self.swept and gap > STALL_TICKS and self.tick - self.forgiven > FORGIVING_TICKS:
+            self.forgiven = self.tick
             for i in range(self.count):
                 if self.deadlines[i]:
                     self.deadlines[i] += gap
@@ -266,23 +272,31 @@ cdef class Driver:
 
     cdef int settle(self, int64_t slice) except -1:
         # Handlers of the deferred kind (disconnect above all) send and close again.
+        cdef bint is_cut
         while True:
-            self.run_deferred()
-            if self.flush_dirty(slice) or not self.deferred:
+            is_cut = self.run_deferred(slice)
+            if self.flush_dirty(slice) or is_cut or not self.deferred:
                 return 0
 
-    cdef int run_deferred(self) except -1:
+    cdef int run_deferred(self, int64_t slice) except -1:
+        """Call the deferred streams in order; 1 when some had to be left."""
+        cdef int64_t until = 0
         cdef Stream stream
         cdef list batch = self.deferred
+        cdef Py_ssize_t done = 0
         if not batch:
             return 0
         self.deferred = []
         for stream in batch:
+            done += 1
             stream.is_deferred = False
             try:
                 stream.deferred()
             except BaseException as error:
                 self.crashed(stream, error)
+            if is_over(slice, &until):
+                self.deferred = batch[done:] + self.deferred
+                return done < len(batch)
         return 0
 
     cdef int flush_dirty(self, int64_t slice) except -1:
@@ -417,6 +431,8 @@ cdef class Driver:
 
     cdef int carry_out(self, object item) except -1:
         try:
+            if self.current is not None:
+                self.enter(None)
             item()
         except BaseException as error:
             self.raised(error)
@@ -527,6 +543,8 @@ cdef class Stream:
         """The kernel took so many of the gathered bytes. A rest of the cork joins the queue."""
         cdef Driver driver = self.driver
         cdef Py_ssize_t cork_size
+        if size:
+            self.last_taken = driver.tick
         if driver.corked == <PyObject*> self and driver.cork_size:
             cork_size = driver.cork_size
             driver.cork_size = 0
@@ -598,7 +616,7 @@ cdef class Stream:
 
     cdef bint is_sending(self) noexcept:
         """True while a slow reader has taken something lately of what is queued for it."""
-        return self.outbox.count != 0 and self.driver.tick - self.last_seen < PATIENCE
+        return self.outbox.count != 0 and self.driver.tick - self.last_taken < PATIENCE
 
     cdef int discard(self, Py_ssize_t size) except -1:
         """Throw away input of a stream that has ended its own side."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from wsgroups.drivers.epoll import EpollDriver
@@ -21,6 +22,21 @@ def acquire_driver(loop: asyncio.AbstractEventLoop) -> EpollDriver:
         driver, users = EpollDriver(loop), 0
     _drivers[loop] = (ref(driver), users + 1)
     return driver
+
+
+def _abandon_all() -> None:
+    """A fork has copied every descriptor: the sockets are the parent's, and only the parent's.
+
+    Kept open here, they would stay open for the peers when the parent closes them.
+    """
+    for found, _ in list(_drivers.values()):
+        driver = found()
+        if driver is not None and not driver.is_closed:
+            driver.abandon()
+    _drivers.clear()
+
+
+os.register_at_fork(after_in_child=_abandon_all)
 
 
 def release_driver(loop: asyncio.AbstractEventLoop) -> None:

@@ -83,8 +83,16 @@ cdef extern from *:
         int one = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     }
+    /* The errno that a connection has broken with, or 0. */
+    static inline int wsgroups_pending_error(int fd) {
+        int error = 0;
+        socklen_t size = sizeof error;
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+        return error;
+    }
     """
     void wsgroups_no_delay(int fd) nogil
+    int pending_error "wsgroups_pending_error"(int fd) nogil
 
 cdef enum:
     RECEIVE_SIZE = 524288      # the one buffer all sockets are received into
@@ -138,6 +146,7 @@ cdef class EpollDriver(Driver):
 
     def __cinit__(self, loop):
         self.epoll = self.waker = self.reserve = -1
+        self.slice = FLUSH_NS
         self.closing = []
         self.listeners = {}
         self.buffer = <char*> malloc(RECEIVE_SIZE)
@@ -168,10 +177,15 @@ cdef class EpollDriver(Driver):
         free(self.scratch)
         free(self.events)
 
+    def abandon(self):
+        """Let go of all connections without a word to handlers: the loop is gone."""
+        self.watchers.clear()
+        self.let_go()
+        self.deferred.clear()
+
     def __del__(self):
         if self.epoll >= 0:
-            self.let_go()
-            self.deferred.clear()  # its loop is gone: no handler can be called
+            self.abandon()
             warnings.warn("a wsgroups driver was never closed", ResourceWarning, source=self)
 
     def close(self):
@@ -182,7 +196,14 @@ cdef class EpollDriver(Driver):
         if self.sweeper is not None:
             self.sweeper.cancel()
         self.let_go()
-        self.end_turn(0)
+        self.in_turn = False
+        self.context.run(self._settle)
+
+    def _settle(self):
+        """Do at once what is left for the end of a turn."""
+        if not self.in_turn:
+            self.begin_turn()
+            self.end_turn(0)
 
     cdef int let_go(self) except -1:
         """Close every descriptor; the connections leave their sets and the registry."""
@@ -301,6 +322,13 @@ cdef class EpollDriver(Driver):
             connection for connection in self.streams if (<Connection> connection).server is server
         ]
 
+    def drop(self, server):
+        """End the connections of a server at once; their disconnect handlers have begun then."""
+        cdef Connection connection
+        for connection in self.connections_of(server):
+            connection.drop()
+        self.context.run(self._settle)
+
     # --- a turn -----------------------------------------------------------------------------
 
     def _ready(self):
@@ -330,7 +358,7 @@ cdef class EpollDriver(Driver):
                 # Those left over go first next time: the kernel would report the busy ones again.
                 self.schedule()
         finally:
-            self.end_turn(FLUSH_NS)
+            self.end_turn(self.slice)
         return 0
 
     cdef int serve_events(self, int64_t until) except -1:
@@ -382,6 +410,9 @@ cdef class EpollDriver(Driver):
         cdef bint broken = events & (EPOLLHUP | EPOLLERR) != 0
         cdef Py_ssize_t size, got, total = 0
         cdef char* target
+        cdef int error
+        if broken and stream.holding and (error := pending_error(stream.fd)):
+            return stream.lost(error)
         while stream.fd >= 0:
             if stream.holding or (stream.paused and not broken) or total >= RECEIVE_A_TURN:
                 stream.unread = True

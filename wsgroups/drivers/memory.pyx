@@ -49,6 +49,11 @@ cdef class MemoryDriver(Driver):
         self.wires = {}
         self.tick = 1
 
+    def __del__(self):
+        self.in_turn = True
+        for stream in list(self.streams):
+            (<Stream> stream).abort(0)
+
     # --- the peer's side --------------------------------------------------------------------
 
     def connect(self, accepted):

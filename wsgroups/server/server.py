@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import resource
@@ -129,10 +128,16 @@ class Server:
         if self._driver is not None:
             raise RuntimeError("this server was started already")
         loop = asyncio.get_running_loop()
-        self._sockets = open_sockets(self.config)
+        sockets = open_sockets(self.config)
+        try:
+            self._driver = acquire_driver(loop)
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        self._sockets = sockets
         if self.config.uds is None:
             self._host, self._port = self._sockets[0].getsockname()[:2]
-        self._driver = acquire_driver(loop)
         for sock in self._sockets:
             is_tcp = sock.family != socket.AF_UNIX
             endpoint = self._app.endpoint("http", sock.getsockname()[1] if is_tcp else None)
@@ -173,24 +178,25 @@ class Server:
         Args:
             code: what the sockets are closed with.
             reason: the text beside it.
+
+        Raises:
+            ValueError: for a code that may not be sent; the server goes on.
         """
+        payload = close_payload(code, reason)
         driver, self._driver = self._driver, None
         if driver is None:
             if self._sockets:  # it was started, and somebody else is closing it
                 await self._closed.wait()
             return
-        payload = close_payload(code, reason)
-        self._stop_listening(driver)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.config.drain_timeout
         try:
+            self._stop_listening(driver)
             await self._drain(driver, payload, deadline)
-            for connection in driver.connections_of(self):
-                connection.drop_now()
+            driver.drop(self)
             await self._app.settle(max(1.0, deadline - loop.time()))
         finally:
-            for connection in driver.connections_of(self):
-                connection.drop_now()
+            driver.drop(self)
             release_driver(loop)
             self._closed.set()
 
@@ -203,11 +209,15 @@ class Server:
             endpoint.is_closing = True
         for sock in self._sockets:
             driver.stop_listening(sock.fileno())
-        if self.config.uds:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.config.uds)
         for sock in self._sockets:
             sock.close()
+        if self.config.uds:
+            try:
+                os.unlink(self.config.uds)
+            except FileNotFoundError:
+                pass
+            except OSError as error:  # no reason to let the clients wait
+                logger.warning("the Unix socket could not be removed: %s", error)
 
     async def _drain(self, driver: EpollDriver, payload: bytes, deadline: float) -> None:
         """Close every connection and wait until they are gone, in time or in a hurry."""

@@ -12,7 +12,7 @@ from wsgroups.errors import DuplicateHandlerError
 from wsgroups.policy import GroupPolicy, check_options
 from wsgroups.surface.handlers import Kind, error_handler, event_handler, message_handler
 from wsgroups.surface.runner import Runner
-from wsgroups.surface.websocket import SocketSet, WebSocket
+from wsgroups.surface.websocket import SocketSet, WebSocket, open_socket
 
 
 class Group(SocketSet):
@@ -33,6 +33,7 @@ class Group(SocketSet):
         super().__init__(members=self.core.members)
         self.core.owner = self
         self.core.runner = self._runner
+        self.core.open_socket = open_socket
         self.is_registered = False
         self._tasks = tasks
         self._set_policy(policy)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import logging
 import types
 import typing
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Literal, Union
 
 import msgspec
@@ -16,8 +15,6 @@ import orjson
 from wsgroups.connection.connection import Handler
 from wsgroups.errors import HandlerSignatureError
 from wsgroups.surface.websocket import WebSocket
-
-logger = logging.getLogger("wsgroups")
 
 Kind = Literal["text", "binary", "both", "json"]
 KINDS = ("text", "binary", "both", "json")
@@ -62,24 +59,7 @@ def error_handler(function: Callable[..., Any]) -> Handler:
         def called(error: BaseException, socket: WebSocket) -> Any:
             return function(socket, error)
 
-    async def guarded(error: BaseException, socket: WebSocket) -> None:
-        await _contained(called(error, socket), socket)
-
-    def plain(error: BaseException, socket: WebSocket) -> Coroutine[Any, Any, None] | None:
-        result = called(error, socket)
-        return _contained(result, socket) if inspect.iscoroutine(result) else None
-
-    if is_async(function):
-        return Handler(guarded, is_async=True)
-    return Handler(plain)
-
-
-async def _contained(handling: Coroutine[Any, Any, Any], socket: WebSocket) -> None:
-    """Await an error handler; what it raises would be reported to itself, without end."""
-    try:
-        await handling
-    except Exception:
-        logger.exception("error handler of group %r failed", socket.group.name)
+    return Handler(called, is_async=is_async(function))
 
 
 def is_async(function: Callable[..., Any]) -> bool:

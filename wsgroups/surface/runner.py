@@ -95,9 +95,9 @@ class Runner:
                     await result
             except asyncio.CancelledError as error:
                 if not self._is_over:
-                    self._failed(error)
+                    self._failed(error, function)
             except BaseException as error:
-                self._failed(error)
+                self._failed(error, function)
             if len(queue) == self._bound - 1:
                 self._connection.go_on()
         self._task = None
@@ -105,10 +105,10 @@ class Runner:
             self._timer.cancel()
         self._connection.runner_done()
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException, function: Callable[..., Any]) -> None:
         """A handler raised: the socket closes, what it sent before that is not delivered."""
         self._drop_messages()
-        self._connection.handler_failed(error)
+        self._connection.handler_failed(error, function)
 
     def _drop_messages(self) -> None:
         while len(self._queue) > self._kept:

@@ -35,7 +35,12 @@ async def ping(connection: Connection | None, timeout: float | None) -> float:
             loop.call_soon_threadsafe(_resolve, answered, result)
 
     connection.run_in_loop(lambda: connection.ping(payload, settle))
-    if not await asyncio.wait_for(answered, timeout):
+    try:
+        is_answered = await asyncio.wait_for(answered, timeout)
+    finally:
+        if not answered.done() or answered.cancelled():
+            connection.run_in_loop(lambda: connection.forget_ping(payload))
+    if not is_answered:
         info = connection.close_info
         raise SocketGoneError(
             "the socket closed before it answered the ping", info.code if info else 1006

@@ -20,6 +20,7 @@ cdef class WebSocket:
 
 cdef class SocketSet:
     cdef readonly Members members
+    cdef bint is_own                # nobody else has the members
 
     cdef int send_block(self, Block* block, excluded) except -1
     cdef int post_broadcast(self, Driver driver, Block* block, list connections) except -1

@@ -458,9 +458,16 @@ cdef class SocketSet:
     """
 
     def __init__(self, sockets=(), *, Members members=None):
+        self.is_own = members is None
         self.members = Members() if members is None else members
         for socket in sockets:
             self.add(socket)
+
+    def __del__(self):
+        """A set that nobody has any more is left by its sockets."""
+        if self.is_own:
+            while self.members.count:
+                (<Connection> self.members.items[self.members.count - 1]).leave(self.members)
 
     def __len__(self):
         return self.members.count
