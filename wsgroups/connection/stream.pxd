@@ -92,6 +92,7 @@ cdef class Driver:
     cdef int release(self, Stream stream) except -1
     cdef int resume(self) except -1
     cdef int wake(self) except -1
+    cdef int orphaned(self) except -1
 
     # What connections and the surface use.
     cdef int attach(self, Stream stream) except -1

@@ -112,6 +112,10 @@ cdef class Driver:
         """Make the loop call the driver; called from any thread."""
         raise NotImplementedError
 
+    cdef int orphaned(self) except -1:
+        """The loop was closed before the driver: let go of everything, in whatever thread."""
+        raise NotImplementedError
+
     # Registration and time.
 
     cdef int attach(self, Stream stream) except -1:
@@ -232,7 +236,11 @@ cdef class Driver:
         return 0
 
     cdef int schedule(self) except -1:
-        if not self.soon:
+        if self.soon or self.finished:
+            return 0
+        if self.loop.is_closed():
+            self.orphaned()
+        else:
             self.loop.call_soon(self._resume, context=self.context)
             self.soon = True
         return 0
@@ -390,6 +398,8 @@ cdef class Driver:
 
         A driver that is closed has no thread left and no live stream that could need one.
         """
+        if not self.finished and self.loop is not None and self.loop.is_closed():
+            self.orphaned()
         if self.finished:
             item()
             return 0

@@ -183,6 +183,11 @@ cdef class EpollDriver(Driver):
         self.let_go()
         self.deferred.clear()
 
+    cdef int orphaned(self) except -1:
+        self.abandon()
+        warnings.warn("a loop was closed before the wsgroups servers in it", ResourceWarning)
+        return 0
+
     def __del__(self):
         if self.epoll >= 0:
             self.abandon()
