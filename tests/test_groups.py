@@ -468,6 +468,16 @@ def test_a_policy_that_cannot_work_is_refused_by_name(policy: dict[str, Any]) ->
     assert handle.group("room").policy == GroupPolicy()
 
 
+@pytest.mark.parametrize("name", ["close_timeout", "handler_grace"])
+def test_what_has_to_end_some_time_cannot_be_none(name: str) -> None:
+    handle = Handle()
+    policy: dict[str, Any] = {name: None}
+    for apply in (GroupPolicy, Handle, lambda **p: handle.group("room", **p)):
+        with pytest.raises((TypeError, ValueError), match=name):
+            apply(**policy)
+    assert handle.group("room").policy == GroupPolicy()
+
+
 def test_an_option_that_does_not_exist_is_refused_with_the_one_that_does() -> None:
     handle = Handle()
     wrong: dict[str, Any] = {"max_mesage_size": 1}

@@ -18,6 +18,7 @@ from tests.support import (
     TEXT,
     Gate,
     frame,
+    request,
     soon,
     turns,
     until,
@@ -518,6 +519,37 @@ async def test_there_is_no_current_socket_in_a_request_or_outside() -> None:
     assert seen == [None] * 5
 
 
+async def test_there_is_no_current_socket_in_a_request_that_comes_together_with_a_message() -> None:
+    handle = Handle()
+    Gate(handle)
+    handle.websocket("room")(text)
+    seen: list[object] = []
+
+    @handle.get("/now")
+    def now(request: Request) -> str:
+        seen.append(WebSocket.current)
+        return "now"
+
+    @handle.get("/later")
+    async def later(request: Request) -> str:
+        seen.append(WebSocket.current)
+        await turns()
+        seen.append(WebSocket.current)
+        return "later"
+
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        async with wire(server) as one, wire(server) as two:
+            await turns()  # they are accepted; what follows is one batch for the driver
+            connection.sock.send(frame(TEXT, b"x"))
+            one.sock.send(request("/now"))
+            two.sock.send(request("/later"))
+            assert await connection.frame() == (TEXT, b"'x'")
+            assert (await one.answer()).body == b"now"
+            assert (await two.answer()).body == b"later"
+    assert seen == [None] * 3
+
+
 # --- connect, error, disconnect -------------------------------------------------------------
 
 
@@ -630,8 +662,9 @@ async def test_messages_behind_one_that_failed_are_not_delivered(
 
 
 @pytest.mark.parametrize("form", ["plain", "async", "plain that gives a coroutine"])
+@pytest.mark.parametrize("kind", [LookupError, asyncio.CancelledError, GeneratorExit])
 async def test_an_error_handler_that_fails_is_logged_and_called_once(
-    form: str, error_log: list[logging.LogRecord]
+    form: str, kind: type[BaseException], error_log: list[logging.LogRecord]
 ) -> None:
     handle = Handle()
     Gate(handle)
@@ -643,7 +676,8 @@ async def test_an_error_handler_that_fails_is_logged_and_called_once(
 
     def fail_again(error: BaseException, ws: WebSocket) -> None:
         calls.append(error)
-        raise LookupError("second")
+        if len(calls) < 10:  # not for ever
+            raise kind("second")
 
     async def fail_again_later(error: BaseException, ws: WebSocket) -> None:
         await turns()
@@ -667,6 +701,38 @@ async def test_an_error_handler_that_fails_is_logged_and_called_once(
         "first",
         "second",
     ]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_error_after_the_socket_has_closed_is_told_once_with_the_dead_socket(
+    is_async: bool, error_log: list[logging.LogRecord]
+) -> None:
+    handle = Handle()
+    closed = asyncio.Event()
+    calls: list[tuple[str, bool]] = []
+
+    @handle.get("/ws")
+    async def enter(request: Request) -> HandlerStatus:
+        request.send_upgrade("room")
+        await closed.wait()
+        raise RuntimeError("late")
+
+    def note(error: BaseException, ws: WebSocket) -> None:
+        calls.append((str(error), isinstance(ws, WebSocket) and ws.is_dead()))
+
+    async def note_later(error: BaseException, ws: WebSocket) -> None:
+        await turns()
+        note(error, ws)
+
+    handle.websocket_error("room")(note_later if is_async else note)
+    handle.websocket_disconnect("room")(lambda ws: closed.set())
+    async with serve(handle, port=0) as server:
+        async with wire(server) as connection:
+            await connection.upgrade()
+        await until(lambda: calls)
+        await turns(10)
+    assert calls == [("late", True)]
+    assert [str(record.exc_info[1]) for record in error_log if record.exc_info] == ["late"]
 
 
 @pytest.mark.parametrize("form", ["error, ws", "ws, error", "typed"])

@@ -591,6 +591,29 @@ async def test_a_body_of_just_the_limit_is_taken() -> None:
         assert (await ask(server, chunked)).body == b"100"
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"0\r\n" + b"X: y\r\n" * 50 + b"\r\n", 200),
+        (b"0\r\n" + b"X: y\r\n" * 500 + b"\r\n", 431),
+        (b"0\r\n" + b"X: y\r\n" * 500, 431),
+        (b"0\r\nX: " + b"y" * 3000, 431),
+        (b"0\r\n" + b"X" * 3000, 431),
+        (b"1\r\nx\r\n" * 1000 + b"0\r\nX: y\r\n\r\n", 200),
+    ],
+)
+async def test_trailers_have_no_more_room_than_headers(body: bytes, status: int) -> None:
+    handle = Handle()
+    handle.post("/")(lambda request: "taken")
+    data = request("/", "Transfer-Encoding: chunked", method="POST", body=body)
+    limits: dict[str, Any] = {"max_head_size": 1000, "handshake_timeout": 2.0}
+    async with serve(handle, port=0, **limits) as server, wire(server) as connection:
+        await connection.send_in_parts(_steps(data, 500))
+        answer = await connection.answer()
+        assert (answer.status, answer.get("Connection")) == (status, "close")
+        assert await connection.read_all() == b""
+
+
 async def test_a_full_server_says_so_and_serves_again_when_there_is_room() -> None:
     handle = Handle()
     handle.get("/")(lambda request: "x")

@@ -240,6 +240,30 @@ async def test_closing_twice_or_before_the_start_does_no_harm() -> None:
         await soon(server.close())
 
 
+async def test_a_code_that_may_not_be_sent_does_not_stop_the_server() -> None:
+    server = serve(hello(), port=0)
+    await server.start()
+    for code in (0, 999, 1005, 1006, 5000):
+        with pytest.raises(ValueError, match=str(code)):
+            await soon(server.close(code))
+    assert (await ask(server, request("/"))).body == b"hello"
+    await soon(server.close(1012))
+    await soon(server.wait_closed())
+
+
+async def test_a_unix_socket_that_cannot_be_removed_does_not_hold_a_stop_up(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    server = serve(hello(), uds=str(path))
+    await server.start()
+    path.unlink()
+    path.mkdir()
+    with contextlib.suppress(OSError):  # told or not, it is no reason to go on
+        await soon(server.close())
+    await soon(server.close())
+    await soon(server.wait_closed())
+    assert path.is_dir()
+
+
 async def test_an_exception_in_the_block_stops_the_server_as_well() -> None:
     with pytest.raises(LookupError):
         async with serve(hello(), port=0) as server:
@@ -429,6 +453,24 @@ async def test_handlers_that_still_run_are_waited_for() -> None:
         gone_on.set()
         await soon(closing)
     assert log == ["began", "ended", "gone"]
+
+
+async def test_disconnect_handlers_of_those_dropped_at_the_timeout_are_waited_for() -> None:
+    handle = Handle(close_timeout=60.0)
+    gate = Gate(handle)
+    log: list[str] = []
+
+    @handle.websocket_disconnect("room")
+    async def on_disconnect(ws: WebSocket) -> None:
+        log.append("began")
+        await turns(10)
+        log.append("ended")
+
+    async with serve(handle, port=0, drain_timeout=0.1) as server, wire(server) as connection:
+        await connection.upgrade()
+        await gate.next()
+        await soon(server.close())
+        assert log == ["began", "ended"]
 
 
 async def test_handlers_that_never_end_are_cancelled() -> None:

@@ -2,6 +2,7 @@
 
 import array
 import asyncio
+import gc
 import logging
 import pickle
 from collections.abc import Awaitable, Callable
@@ -662,6 +663,32 @@ async def test_a_ping_without_an_answer_times_out() -> None:
             await ws.ping(timeout=0.01)
         assert (await connection.frame())[0] == PING
         assert not ws.is_dead()
+
+
+async def test_a_ping_that_nobody_waits_for_any_more_is_forgotten() -> None:
+    def futures() -> int:
+        gc.collect()
+        return sum(isinstance(each, asyncio.Future) for each in gc.get_objects())
+
+    scene = Scene()
+    async with serve(scene.handle, port=0) as server, wire(server) as connection:
+        ws = await scene.open(connection)
+        before = futures()
+        for _ in range(10):
+            with pytest.raises(TimeoutError):
+                await ws.ping(timeout=0.001)
+            waiting = asyncio.ensure_future(ws.ping())
+            await turns()
+            waiting.cancel()
+            await asyncio.wait({waiting})
+        del waiting
+        await turns()
+        assert futures() <= before + 1
+        pings = [(await connection.frame())[1] for _ in range(20)]
+        last = asyncio.ensure_future(ws.ping())
+        pings.append((await connection.frame())[1])
+        await connection.send(b"".join(frame(PONG, ping) for ping in pings))
+        await soon(last)
 
 
 async def test_an_idle_peer_that_answers_pings_stays() -> None:

@@ -1,7 +1,11 @@
 """Sets of sockets: who is in them, and who gets what is sent to them."""
 
 import gc
+import logging
 import random
+import sys
+import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -99,6 +103,16 @@ def test_a_set_may_go_before_its_members(serve: Serve) -> None:
     assert peer.is_closed
 
 
+def test_sets_that_nobody_has_any_more_leave_nothing_behind(serve: Serve) -> None:
+    sockets = [serve().open().socket for _ in range(3)]
+    kept = SocketSet(sockets)
+    before = sys.getallocatedblocks()
+    for _ in range(1000):
+        SocketSet(sockets)
+    assert sys.getallocatedblocks() - before < 100
+    assert len(kept) == 3
+
+
 def test_the_sets_agree_with_a_model(serve: Serve) -> None:  # FZ-8
     choice = random.Random(5)
     app = serve()
@@ -186,6 +200,41 @@ def test_some_can_be_left_out(serve: Serve) -> None:
     app.run()
     got = ["".join(peer.received_texts()) for peer in peers]
     assert got == ["245678", "145678", "1245678", "1235678", "1235678", "1234567"]
+
+
+class _Meanwhile(logging.Handler):
+    """A log in whose writing another thread has its turn."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        super().__init__()
+        self._function = function
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        thread = threading.Thread(target=self._function)
+        thread.start()
+        thread.join()
+        self.count += 1
+
+
+def test_who_is_left_out_stays_so_when_another_thread_leaves_them_out_meanwhile(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "wsgroups")
+    app = serve(write_limit=2000, write_high_water=1000)
+    first, slow, last = (app.open() for _ in range(3))
+    excluded = SocketSet([first.socket, last.socket])
+    slow.set_window(0)
+    slow.socket.send("x" * 1500)
+    meanwhile = _Meanwhile(lambda: excluded.send("to nobody", exclude=excluded))
+    logging.getLogger("wsgroups").addHandler(meanwhile)
+    try:
+        assert app.group.send("x" * 1500, exclude=excluded) == 0
+        app.run()
+    finally:
+        logging.getLogger("wsgroups").removeHandler(meanwhile)
+    assert meanwhile.count, "the slow one was cut off and that was logged"
+    assert first.received() == last.received() == []
 
 
 def test_a_handlers_messages_to_a_set_keep_their_order(serve: Serve) -> None:

@@ -1,10 +1,11 @@
 """The live sockets by their ids, as `WebSocket(id)` finds them."""
 
+import gc
 import random
 
 import pytest
 
-from tests.connection.peer import Peer, Serve, close
+from tests.connection.peer import App, Peer, Serve, close
 from wsgroups import SendResult, SocketStatus, WebSocket
 from wsgroups.ids import pack
 
@@ -55,6 +56,20 @@ def test_a_socket_that_closes_is_found_until_it_has_closed(serve: Serve) -> None
     assert found.group is not None
     peer.send(close(1000))
     assert WebSocket(peer.socket.id).group is None
+
+
+def test_a_driver_that_nobody_has_any_more_leaves_no_socket_behind() -> None:
+    app = App()
+    group, ids = app.group, [app.open().socket.id for _ in range(3)]
+    app.peers.clear()
+    app.upgraded.clear()
+    del app.driver
+    gc.collect()
+    assert len(group) == 0, "it would refer to what is gone"
+    for id in ids:
+        assert WebSocket(id).is_dead()
+        assert WebSocket(id).send("x") is SendResult.GONE
+    assert group.send("x") == 0
 
 
 @pytest.mark.parametrize(

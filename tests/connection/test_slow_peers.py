@@ -52,6 +52,24 @@ def test_the_write_limit_closes_with_1013(serve: Serve) -> None:  # SC-01
     assert other.socket.send("fine") is SendResult.OK
 
 
+def test_a_peer_that_is_cut_off_in_its_own_handler_is_told_why(serve: Serve) -> None:
+    results: list[SendResult] = []
+
+    def flood(message: str, ws: WebSocket) -> None:
+        results.extend(ws.send("x" * 5000) for _ in range(int(message)))
+
+    app = serve(text=flood, write_limit=100_000)
+    peer = app.open()
+    peer.set_window(0)
+    peer.send(text("1"), text("40"))
+    assert results[-1] is SendResult.GONE
+    peer.set_window(None)
+    app.run()
+    assert peer.received()[-1] == (CLOSE, close_body(1013))
+    assert peer.got_fin
+    assert peer.info == CloseInfo(1013, "", False, Side.LOCAL)
+
+
 def test_a_peer_over_the_limit_is_dropped_when_it_goes_on_not_reading(serve: Serve) -> None:
     app = serve(write_limit=10_000, write_high_water=1000)
     peer = app.open()
@@ -168,6 +186,21 @@ def test_the_answer_to_our_close_is_heard_from_a_peer_that_does_not_read(serve: 
     assert not peer.is_closed
     peer.set_window(None)
     assert peer.received() == [(BINARY, bytes(100_000)), (CLOSE, close_body(4000))]
+    assert peer.is_closed
+
+
+@pytest.mark.parametrize("drip", [b"x", b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"])
+def test_a_client_that_reads_no_answer_is_dropped_whatever_it_sends(
+    serve: Serve, drip: bytes
+) -> None:
+    app = serve()
+    app.handle.get("/")(lambda request: "x" * 500_000)
+    peer = app.connect()
+    peer.set_window(1000)
+    peer.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n", b"GET / HTTP/1.1\r\nX: ")
+    for _ in range(20):
+        app.advance(10)
+        peer.send(drip)
     assert peer.is_closed
 
 

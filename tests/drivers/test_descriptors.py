@@ -90,15 +90,17 @@ async def test_clients_that_are_gone_before_they_are_accepted() -> None:
 
 
 @contextlib.contextmanager
-def no_descriptors() -> Iterator[None]:
-    """For a while, no descriptor is to be had in this process."""
+def no_descriptors(but: int = 0) -> Iterator[None]:
+    """For a while, no descriptor is to be had in this process, or no more than a few."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     fillers = []
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(descriptors()) + 2, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(descriptors()) + 2 + but, hard))
     try:
         with contextlib.suppress(OSError):
             while True:
                 fillers.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(but):
+            os.close(fillers.pop())
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -130,6 +132,21 @@ async def test_without_descriptors_clients_are_told_and_let_go(ahead: bytes) -> 
             for connection, _ in fresh:
                 connection.sock.send(text("hello"))
                 assert await connection.frame() == (TEXT, b"hello")
+
+
+@pytest.mark.parametrize("but", [0, 1, 2, 3])
+async def test_a_start_without_descriptors_leaves_nothing_open(but: int) -> None:
+    app = App()
+    before = descriptors()
+    server = serve(app.handle, port=0)
+    with no_descriptors(but):
+        with pytest.raises(OSError, match="Too many open files"):
+            await server.start()
+        await soon(server.close())
+    assert descriptors() == before
+    async with serve(app.handle, port=0) as another, crowd(another, app, 1) as ends:
+        ends[0][0].sock.send(text("hello"))
+        assert await ends[0][0].frame() == (TEXT, b"hello")
 
 
 # --- descriptors that live on -----------------------------------------------------------------
@@ -207,6 +224,57 @@ def run_python(program: str) -> None:
 
 def test_a_fork_in_the_middle_of_serving_may_serve_in_a_loop_of_its_own() -> None:
     run_python(_FORK)
+
+
+_FORK_AND_STAY = """
+import asyncio, os
+from tests.drivers.crowd import App, crowd, text
+from wsgroups import ConnectionFlags, SendResult, WebSocket, serve
+
+def look(app, sockets):
+    assert len(app.group) == 0
+    assert app.group.send("from the child") == 0
+    for ws in sockets + [WebSocket(ws.id) for ws in sockets]:
+        assert ws.is_dead()
+        assert ws.send("from the child") is SendResult.GONE
+        assert ws.send("", flags=ConnectionFlags.DISCONNECT_IMMEDIATELY) is SendResult.GONE
+        ws.disconnect()
+    assert app.parted == []
+
+async def main():
+    app = App()
+    looked, looked_end = os.pipe()
+    stay, stay_end = os.pipe()
+    async with serve(app.handle, port=0) as server, crowd(server, app, 3) as ends:
+        sockets = [ws for _, ws in ends]
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(stay_end)
+                look(app, sockets)
+                os.write(looked_end, b"x")
+                os.read(stay, 1)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        os.close(looked_end)
+        assert os.read(looked, 1) == b"x"
+        sockets[0].send("last", flags=ConnectionFlags.DISCONNECT_IMMEDIATELY)
+        assert await ends[0][0].frame() == (1, b"last")
+        assert await ends[0][0].read_all() == b""
+        for connection, _ in ends[1:]:
+            connection.sock.send(text("parent"))
+            assert await connection.frame() == (1, b"parent")
+        os.close(stay_end)
+        _, status = os.waitpid(child, 0)
+        assert status == 0, status
+
+asyncio.run(main())
+"""
+
+
+def test_the_sockets_of_a_fork_are_its_parents_alone() -> None:
+    run_python(_FORK_AND_STAY)
 
 
 # --- the driver's own life --------------------------------------------------------------------

@@ -6,7 +6,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import uvloop
 
 from tests.drivers.crowd import (
     App,
+    Ends,
     Message,
     connected,
     crowd,
@@ -67,12 +68,12 @@ def spin(seconds: float) -> None:
         pass
 
 
-async def most_between_turns(app: App, count: int) -> int:
-    """Wait for so many messages; return the most that came between two turns of the loop."""
+async def most_between_turns(calls: Sequence[object], count: int) -> int:
+    """Wait for so many calls; return the most that came between two turns of the loop."""
     most = before = 0
     while before < count:
         await asyncio.sleep(0)
-        now = len(app.heard)
+        now = len(calls)
         most, before = max(most, now - before), now
     return most
 
@@ -387,6 +388,42 @@ def test_what_ends_the_program_comes_out_of_a_handler_that_outlives_its_socket(
 
 
 @pytest.mark.parametrize("new_loop", LOOPS)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_ends_the_program_comes_out_of_an_error_handler_that_is_called_once(
+    new_loop: NewLoop, is_async: bool, error_log: Errors
+) -> None:
+    app = App()
+    calls: list[BaseException] = []
+
+    def fail(message: Message, ws: WebSocket) -> None:
+        raise ValueError
+
+    def strike(error: BaseException, ws: WebSocket) -> None:
+        calls.append(error)
+        if len(calls) < 10:  # not for ever
+            raise SystemExit
+
+    async def strike_later(error: BaseException, ws: WebSocket) -> None:
+        await turns()
+        strike(error, ws)
+
+    app.on_message = fail
+    app.handle.websocket_error("room")(strike_later if is_async else strike)
+    with standing(new_loop, app, 1) as (loop, _, ends):
+        connection, ws = ends[0]
+        connection.sock.send(text("hello"))
+        with pytest.raises(SystemExit):
+            loop.run_until_complete(asyncio.wait_for(loop.create_future(), 10))
+        loop.run_until_complete(gone(app, ws))
+        loop.run_until_complete(turns(10))
+    assert [type(error) for error in calls] == [ValueError]
+    assert [type(record.exc_info[1]) for record in error_log if record.exc_info] == [
+        ValueError,
+        SystemExit,
+    ]
+
+
+@pytest.mark.parametrize("new_loop", LOOPS)
 def test_timeouts_go_on_after_what_ends_the_program(new_loop: NewLoop, error_log: Errors) -> None:
     app = App(close_timeout=0.1)
     with standing(new_loop, app, 2) as (loop, _, ends):
@@ -439,6 +476,34 @@ async def test_a_log_that_raises_costs_no_more_than_the_connection_it_is_about(
         await rest()
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_socket_whose_log_cannot_be_written_to_ends_as_any_other(
+    is_async: bool, error_log: Errors
+) -> None:
+    app = App()
+
+    def fail(message: Message, ws: WebSocket) -> None:
+        raise ValueError
+
+    async def fail_later(message: Message, ws: WebSocket) -> None:
+        await turns()
+        raise ValueError
+
+    app.on_message = fail_later if is_async else fail
+    broken = _Broken(logging.ERROR)
+    async with serve(app.handle, port=0) as server, crowd(server, app, 1) as ends:
+        connection, ws = ends[0]
+        logging.getLogger("wsgroups").addHandler(broken)
+        try:
+            connection.sock.send(text("hello"))
+            assert await connection.closing() == (1011, "")
+            await gone(app, ws)
+            await turns(10)
+        finally:
+            logging.getLogger("wsgroups").removeHandler(broken)
+        assert app.parted == [ws.id]
+
+
 # --- turns ------------------------------------------------------------------------------------
 
 
@@ -454,7 +519,7 @@ async def test_a_busy_socket_does_not_keep_the_others_waiting() -> None:
 
         app.on_message = let_the_canary_sing
         sending = asyncio.ensure_future(busy.send(texts(range(count))))
-        assert await most_between_turns(app, count + 1) <= 4 * EVENTS_A_TURN
+        assert await most_between_turns(app.heard, count + 1) <= 4 * EVENTS_A_TURN
         await soon(sending)
         place = app.heard.index((canary_ws.id, "tweet"))
         assert 2000 <= place <= 2000 + 4 * EVENTS_A_TURN
@@ -474,7 +539,7 @@ async def test_large_messages_of_one_socket_leave_room_for_others() -> None:
         large = frame(BINARY, bytes(20_000))
         sending = asyncio.ensure_future(busy.send(large * 1000))
         # One receive takes 512 KiB at the most, and a turn ends with the one that passes 256 KiB.
-        assert await most_between_turns(app, 1001) <= 4 * (768 << 10) // 20_000
+        assert await most_between_turns(app.heard, 1001) <= 4 * (768 << 10) // 20_000
         await soon(sending)
         place = app.heard.index((canary_ws.id, "tweet"))
         assert 100 <= place <= 100 + 4 * (768 << 10) // 20_000
@@ -486,8 +551,43 @@ async def test_the_loop_has_its_turn_however_many_sockets_are_ready() -> None:
     async with serve(app.handle, port=0) as server, crowd(server, app, 100) as ends:
         for connection, _ in ends:
             connection.sock.send(text("one") + text("two"))
-        assert await most_between_turns(app, 200) <= 64
+        assert await most_between_turns(app.heard, 200) <= 64
         assert sorted(app.heard) == sorted((ws.id, m) for _, ws in ends for m in ("one", "two"))
+
+
+def _reset(ends: Ends) -> None:
+    for connection, _ in ends:
+        connection.reset()
+
+
+def _drop_all(ends: Ends) -> None:
+    for _, ws in ends:
+        _drop(ws)
+
+
+@pytest.mark.parametrize("end", [_reset, _drop_all])
+async def test_the_loop_has_its_turn_however_many_sockets_have_closed(
+    end: Callable[[Ends], None],
+) -> None:
+    app = App()
+    app.on_part = lambda ws: spin(0.001)
+    async with serve(app.handle, port=0) as server, crowd(server, app, 200) as ends:
+        end(ends)
+        assert await most_between_turns(app.parted, 200) <= 64
+        await turns(10)
+        assert sorted(app.parted) == sorted(ws.id for _, ws in ends)
+
+
+def test_a_loop_that_is_blocked_again_and_again_is_forgiven_once() -> None:
+    app = App(close_timeout=1.0)
+    with standing(asyncio.new_event_loop, app, 1) as (loop, _, ends):
+        _, ws = ends[0]
+        ws.disconnect()  # its client says nothing
+        for expected in ([], [ws.id]):
+            loop.run_until_complete(asyncio.sleep(0.15))  # a look at the clock
+            time.sleep(2.1)
+            loop.run_until_complete(asyncio.sleep(0.15))
+            assert app.parted == expected
 
 
 async def test_a_message_to_thousands_goes_out_in_slices() -> None:

@@ -245,7 +245,7 @@ cdef class HttpPhase(Phase):
             raise AlreadyAnsweredError("this request already has its answer")
         connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), b"", 0)
         self.head = None
-        if not keep_alive or (self.ended_early and not self.buffer):
+        if not keep_alive:
             self.finish()
             return
         self.state = READING_HEAD
@@ -262,6 +262,8 @@ cdef class HttpPhase(Phase):
         if self.buffer:
             self.arm(self.limits.handshake_ticks)
             connection.driver.requeue(connection)  # a pipelined request has its own turn
+        elif self.ended_early:
+            return self.finish()
         else:
             self.arm(self.limits.keep_alive_ticks)
         return 0
@@ -269,6 +271,7 @@ cdef class HttpPhase(Phase):
     cdef int finish(self) except -1:
         """Close when the last response is with the client, however slowly it reads."""
         self.state = DONE
+        self.sending = False
         self.connection.patient = True
         return self.connection.finish(LINGER_KIB, TICKS_PER_SECOND)
 
@@ -317,7 +320,7 @@ cdef class HttpPhase(Phase):
         """The server stops: let go of an idle connection, refuse a request that is not complete."""
         if self.state == HANDLING or self.state == DONE:
             return 0
-        if self.sending:
+        if self.connection.outbox.count:  # the last response is on its way
             return self.finish()
         if self.buffer or self.head is not None:
             self.refuse(HTTPError(503, "The server is shutting down."))

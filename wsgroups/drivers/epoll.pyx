@@ -156,9 +156,9 @@ cdef class EpollDriver(Driver):
             raise MemoryError
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         self.waker = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-        if self.epoll < 0 or self.waker < 0:
-            raise OSError(c_errno, os.strerror(c_errno))
         try:
+            if self.epoll < 0 or self.waker < 0:
+                raise OSError(c_errno, os.strerror(c_errno))
             self.reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             self.register(EPOLL_CTL_ADD, self.waker, EPOLLIN, TAG_WAKER)
             self.context.run(loop.add_reader, self.epoll, self._ready)
@@ -256,8 +256,8 @@ cdef class EpollDriver(Driver):
         listener.fd = fd
         listener.accepted = accepted
         wsgroups_no_delay(fd)
-        self.listeners[fd] = listener
         self.register(EPOLL_CTL_ADD, fd, EPOLLIN, <uintptr_t> <PyObject*> listener | TAG_LISTENER)
+        self.listeners[fd] = listener
 
     def stop_listening(self, int fd):
         """Accept nothing further on `fd`."""

@@ -130,19 +130,26 @@ class Server:
         loop = asyncio.get_running_loop()
         sockets = open_sockets(self.config)
         try:
-            self._driver = acquire_driver(loop)
+            driver = acquire_driver(loop)
         except BaseException:
             for sock in sockets:
                 sock.close()
             raise
-        self._sockets = sockets
+        self._sockets, self._driver = sockets, driver
         if self.config.uds is None:
-            self._host, self._port = self._sockets[0].getsockname()[:2]
-        for sock in self._sockets:
-            is_tcp = sock.family != socket.AF_UNIX
-            endpoint = self._app.endpoint("http", sock.getsockname()[1] if is_tcp else None)
-            self._endpoints.append(endpoint)
-            self._driver.listen(sock.fileno(), self._acceptor(self._driver, endpoint))
+            self._host, self._port = sockets[0].getsockname()[:2]
+        try:
+            for sock in sockets:
+                self._listen(driver, sock)
+        except BaseException:
+            await self.close()
+            raise
+
+    def _listen(self, driver: EpollDriver, sock: socket.socket) -> None:
+        is_tcp = sock.family != socket.AF_UNIX
+        endpoint = self._app.endpoint("http", sock.getsockname()[1] if is_tcp else None)
+        self._endpoints.append(endpoint)
+        driver.listen(sock.fileno(), self._acceptor(driver, endpoint))
 
     def _acceptor(self, driver: EpollDriver, endpoint: Endpoint) -> Any:
         def accepted(connection: Connection) -> None:
