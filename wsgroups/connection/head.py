@@ -16,6 +16,7 @@ METHODS = frozenset(
 )
 
 _NOTHING: list[bytes] = []
+_COMMA = ord(",")
 _VERSION = re.compile(rb"HTTP/(\d)\.(\d)\Z")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~%!$&'()*+;=-]+)(?::\d{0,5})?\Z")
@@ -42,6 +43,9 @@ class RequestHead:
         "_body", "_in_head", "_parser", "body_size", "content_length", "headers", "is_complete",
         "keep_alive", "method", "raw", "target", "version",
     )  # fmt: skip
+
+    # The parser asks for each of these, and to have no answer would cost it an exception.
+    on_message_begin = on_url = on_status = on_chunk_header = on_chunk_complete = None
 
     def __init__(self, raw: bytes) -> None:
         """Parse a whole head, from the request line to the empty line.
@@ -118,7 +122,8 @@ class RequestHead:
     def tokens(self, name: bytes) -> list[bytes]:
         """Return the members of a comma-separated header over all its lines, in lower case."""
         values = self.headers.get(name, _NOTHING)
-        if len(values) == 1 and b"," not in values[0]:
+        # An int, because CPython takes bytes for one first and has to make an exception for that.
+        if len(values) == 1 and _COMMA not in values[0]:
             return [values[0].lower()]
         return [token.strip(b" \t").lower() for value in values for token in value.split(b",")]
 
