@@ -265,6 +265,21 @@ async def wire(server: Server) -> AsyncIterator[Wire]:
         sock.close()
 
 
+Ends = list[tuple[Wire, WebSocket]]
+
+
+@contextlib.asynccontextmanager
+async def opened(server: Server, gate: Gate, count: int, path: str = "/ws") -> AsyncIterator[Ends]:
+    """Both ends of so many sockets."""
+    async with contextlib.AsyncExitStack() as stack:
+        ends: Ends = []
+        for _ in range(count):
+            connection = await stack.enter_async_context(wire(server))
+            await connection.upgrade(path)
+            ends.append((connection, await gate.next()))
+        yield ends
+
+
 async def ask(server: Server, data: bytes) -> Answer:
     """Send one request over a connection of its own and return the response."""
     async with wire(server) as connection:

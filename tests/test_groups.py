@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,11 +12,13 @@ from tests.support import (
     CLOSE,
     PING,
     TEXT,
+    Ends,
     Gate,
     Wire,
     ask,
     frame,
     handshake,
+    opened,
     turns,
     until,
     wire,
@@ -29,14 +30,11 @@ from wsgroups import (
     HandlerStatus,
     Request,
     SendResult,
-    Server,
     SocketSet,
     UnknownGroupError,
     WebSocket,
     serve,
 )
-
-Ends = list[tuple[Wire, WebSocket]]
 
 
 def quiet_handle(**policy: Any) -> Handle:
@@ -44,18 +42,6 @@ def quiet_handle(**policy: Any) -> Handle:
     handle = Handle(**policy)
     handle.websocket("room")(lambda message, ws: None)
     return handle
-
-
-@contextlib.asynccontextmanager
-async def opened(server: Server, gate: Gate, count: int, path: str = "/ws") -> AsyncIterator[Ends]:
-    """Both ends of so many sockets."""
-    async with contextlib.AsyncExitStack() as stack:
-        ends: Ends = []
-        for _ in range(count):
-            connection = await stack.enter_async_context(wire(server))
-            await connection.upgrade(path)
-            ends.append((connection, await gate.next()))
-        yield ends
 
 
 async def received(ends: Ends) -> list[bytes]:
@@ -550,3 +536,34 @@ async def test_a_strict_group_that_nobody_catches_is_an_error_of_the_server(
     async with serve(handle, port=0) as server:
         assert (await ask(server, handshake())).status == 500
     assert len(error_log) == 1
+
+
+# --- ports ------------------------------------------------------------------------------------
+
+
+async def test_a_group_may_be_bound_to_a_port() -> None:
+    handle = Handle()
+    heard: list[str] = []
+
+    @handle.get("/ws")
+    def enter(request: Request) -> HandlerStatus:
+        request.send_upgrade("room")
+        return HandlerStatus.HANDLED
+
+    handle.websocket("room")(lambda message, ws: heard.append(f"any {message}"))
+    async with (
+        serve(handle, port=0) as first,
+        serve(handle, port=0) as second,
+        wire(first) as a,
+        wire(second) as b,
+    ):
+        bound = handle.group("room", port=second.port, max_message_size=3)
+        handle.websocket("room", port=second.port)(lambda message, ws: heard.append(message))
+        await a.upgrade()
+        await b.upgrade()
+        assert (len(handle.group("room")), len(bound)) == (1, 1)
+        await a.send(frame(TEXT, b"long"))
+        await until(lambda: heard == ["any long"])
+        await b.send(frame(TEXT, b"yes") + frame(TEXT, b"long"))
+        assert await b.closing() == (1009, "")
+        assert heard == ["any long", "yes"]

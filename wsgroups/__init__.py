@@ -4,6 +4,7 @@ The layers, top to bottom; each imports only what stands below it, and a test ho
 
     command      the command line
     surface      Handle, Request, Response, WebSocket, Group: what applications see
+    client       connect(): the other end, on asyncio transports
     server       listeners, start, drain
     drivers      move bytes between descriptors and connections
     connection   one object per socket: HTTP phase, WebSocket phase, what is still to send
@@ -11,12 +12,15 @@ The layers, top to bottom; each imports only what stands below it, and a test ho
     vocabulary   errors, closing, enums, ids, policy: the standard library only
 """
 
+from wsgroups.client.connecting import Backoff, connect
+from wsgroups.client.socket import ClientSocket
 from wsgroups.closing import CloseCode, CloseInfo, Side
 from wsgroups.enums import ConnectionFlags, HandlerStatus, SendResult, SocketStatus
 from wsgroups.errors import (
     AlreadyAnsweredError,
     DuplicateHandlerError,
     HandlerSignatureError,
+    HandshakeFailedError,
     HTTPError,
     OriginRefusedError,
     SocketGoneError,
@@ -28,12 +32,16 @@ from wsgroups.policy import GroupPolicy, ServerConfig
 from wsgroups.server.server import Server, serve
 from wsgroups.surface.group import Group
 from wsgroups.surface.handle import Handle
+from wsgroups.surface.instances import WebSocketHandler
 from wsgroups.surface.request import Request
 from wsgroups.surface.response import Response
-from wsgroups.surface.websocket import SocketSet, WebSocket
+from wsgroups.surface.session import Session
+from wsgroups.surface.websocket import Room, SocketSet, WebSocket
 
 __all__ = [
     "AlreadyAnsweredError",
+    "Backoff",
+    "ClientSocket",
     "CloseCode",
     "CloseInfo",
     "ConnectionFlags",
@@ -44,12 +52,15 @@ __all__ = [
     "Handle",
     "HandlerSignatureError",
     "HandlerStatus",
+    "HandshakeFailedError",
     "OriginRefusedError",
     "Request",
     "Response",
+    "Room",
     "SendResult",
     "Server",
     "ServerConfig",
+    "Session",
     "Side",
     "SocketGoneError",
     "SocketSet",
@@ -58,6 +69,8 @@ __all__ = [
     "UpgradeRequiredError",
     "WSGroupsError",
     "WebSocket",
+    "WebSocketHandler",
+    "connect",
     "serve",
 ]
 __version__ = "0.1.0"

@@ -74,6 +74,27 @@ class SocketGoneError(WSGroupsError):
         self.close_code = close_code
 
 
+class HandshakeFailedError(WSGroupsError):
+    """A client's handshake was refused or misunderstood.
+
+    Attributes:
+        status: the HTTP status of the answer; None when there was no answer that has one.
+        headers: of the answer, without regard to case.
+    """
+
+    def __init__(
+        self, message: str, status: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers: Mapping[str, str] = headers if headers is not None else {}
+
+    @property
+    def may_pass(self) -> bool:
+        """True when another attempt may succeed: the server is overloaded or restarting."""
+        return self.status is None or self.status >= 500 or self.status in (408, 425, 429)
+
+
 class TargetError(WSGroupsError):
     """The `module:attribute` given on the command line does not lead to a `Handle`."""
 

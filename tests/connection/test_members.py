@@ -338,3 +338,36 @@ def test_a_socket_stays_in_the_group_of_its_upgrade(serve: Serve) -> None:
     with pytest.raises(TypeError, match=r"when it closes; disconnect\(\) closes it"):
         app.group.discard(peer.socket)
     assert (len(app.group), len(other)) == (1, 0)
+
+
+# --- rooms --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rooms_hold_who_has_joined_whatever_happens(serve: Serve, seed: int) -> None:
+    chance = random.Random(seed)
+    app = serve(text=echo)
+    peers = {peer.socket: peer for peer in (app.open() for _ in range(30))}
+    model: dict[str, set[WebSocket]] = {f"room {n}": set() for n in range(12)}
+    kept = {name: app.handle.room(name) for name in list(model)[:4]}  # the others come and go
+    for _ in range(3000):
+        name, ws = chance.choice(list(model)), chance.choice(list(peers))
+        what = chance.random()
+        if what < 0.5:
+            assert ws.join(name) is (not ws.is_dead())
+            if not ws.is_dead():
+                model[name].add(ws)
+        elif what < 0.95:
+            ws.leave(name)
+            model[name].discard(ws)
+        elif what < 0.96 and len(peers) > 5:
+            peers.pop(ws).reset()
+            for members in model.values():
+                members.discard(ws)
+        else:
+            assert app.handle.room(name).send(name) == len(model[name])
+    for name, members in model.items():
+        assert set(app.handle.room(name)) == members
+        assert app.handle.room(name) is kept.get(name, app.handle.room(name))
+    for ws in peers:
+        assert ws.rooms == {name for name, members in model.items() if ws in members}

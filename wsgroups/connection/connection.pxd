@@ -69,8 +69,10 @@ cdef class Connection(Stream):
     cdef readonly object socket     # what handlers get; the surface's
     cdef tuple ending_as            # as CloseInfo takes it: how it ended, or is about to end
     cdef public object request, data, session, subprotocol
+    cdef public object handler      # the application's object for this socket, or None
+    cdef public object touch        # called with the socket for each message, or None
     cdef readonly object runner     # the queue of events behind a suspended handler, or None
-    cdef list sets                  # rooms and other sets, all of them `Members`
+    cdef set sets                   # rooms and other sets, all of them `Members`
     cdef dict pings                 # payload -> callback(seconds or None)
     cdef list waiters               # called when everything is sent or the socket is gone
     cdef bytes pong                 # the latest ping to answer once the peer reads again

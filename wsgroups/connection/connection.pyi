@@ -66,6 +66,8 @@ class Connection(Stream):
     request: Any
     data: Any
     session: Any
+    handler: Any
+    touch: Callable[[Any], object] | None
     subprotocol: str | None
     @property
     def id(self) -> int: ...

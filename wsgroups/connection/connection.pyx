@@ -243,26 +243,27 @@ cdef class Connection(Stream):
             members.add(<PyObject*> self)
             return 0
         if self.sets is None:
-            self.sets = []
+            self.sets = set()
         # From here on no other thread runs that could end this socket: what it is a member of
         # and does not know it would refer to it when it is gone.
         if self.state == STATE_OPEN and members.add(<PyObject*> self):
-            self.sets.append(members)
+            self.sets.add(members)
         return 0
 
     cdef int leave(self, Members members) except -1:
         if members.discard(<PyObject*> self) and members is not self.group.members:
-            self.sets.remove(members)
+            self.sets.discard(members)
         return 0
 
     cdef int leave_sets(self) except -1:
         """Leave the group and every other set: nothing can be sent any more."""
         cdef Members members
+        cdef set sets = self.sets
+        self.sets = None
         self.group.members.discard(<PyObject*> self)
-        if self.sets is not None:
-            for members in self.sets:
+        if sets is not None:
+            for members in sets:
                 members.discard(<PyObject*> self)
-            self.sets = None
         return 0
 
     def run_in_loop(self, function):
@@ -424,6 +425,8 @@ cdef class Connection(Stream):
         if handler is None or self.state != STATE_OPEN:
             Py_XDECREF(event.owner)
             return self.on_unwanted(is_text)
+        if self.touch is not None:
+            self.touch(self.socket)
         if handler.decode is not None:
             return self.on_encoded(event, handler)
         message = message_of(event)

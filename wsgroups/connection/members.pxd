@@ -9,6 +9,8 @@ cdef class Members:
     cdef uint32_t count, capacity
     cdef uint32_t* table      # open addressing; position in `items` + 1, or 0
     cdef uint32_t mask
+    cdef PyObject* owner      # the set of the surface that these are the members of, or NULL
+    cdef object keeper        # the owner, while there are members that keep it alive
 
     cdef bint add(self, PyObject* item) except -1
     cdef bint discard(self, PyObject* item) noexcept

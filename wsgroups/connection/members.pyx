@@ -58,6 +58,8 @@ cdef class Members:
         self.items[self.count] = item
         self.count += 1
         self.table[find_free(self, item)] = self.count
+        if self.owner != NULL and self.count == 1:
+            self.keeper = <object> self.owner
         return True
 
     cdef bint has(self, PyObject* item) noexcept:
@@ -84,6 +86,7 @@ cdef class Members:
             self.items = NULL
             self.table = NULL
             self.capacity = 0
+            self.keeper = None  # last: it may be the end of the owner, and of us
         elif self.capacity > 16 and self.count * 4 < self.capacity:
             shrink(self)
         return True

@@ -72,11 +72,19 @@ class Endpoint:
             UnknownGroupError: with strict groups.
             OriginRefusedError: when the group does not allow the request's origin.
         """
-        group = self._app.group_for(name)
+        group = self._app.group_for(name, self.port)
         if head.get(b"origin"):
             allowed = group.policy.origins
             self._check_origin(head, self._app.origins if allowed is None else allowed)
         return group
+
+    def group_of_instances(self, name: str) -> None:
+        """Prepare a group for sockets that have a WebSocketHandler.
+
+        Raises:
+            DuplicateHandlerError: when functions are registered for it.
+        """
+        self._app.group_of_instances(name, self.port)
 
     # --- routes -----------------------------------------------------------------------------
 

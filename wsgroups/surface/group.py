@@ -10,7 +10,9 @@ from typing import Any
 from wsgroups.connection.connection import Connection, GroupCore
 from wsgroups.errors import DuplicateHandlerError
 from wsgroups.policy import GroupPolicy, check_options
+from wsgroups.surface import instances
 from wsgroups.surface.handlers import Kind, error_handler, event_handler, message_handler
+from wsgroups.surface.rooms import Rooms
 from wsgroups.surface.runner import Runner
 from wsgroups.surface.websocket import SocketSet, WebSocket, open_socket
 
@@ -24,17 +26,22 @@ class Group(SocketSet):
         name: the string given to `send_upgrade`.
         policy: the limits and rules in force.
         is_registered: True when the group has a handler of any kind.
+        rooms: the rooms that its sockets can join; `Handle.room` gives one.
         core: what the connections share; not for applications.
     """
 
-    def __init__(self, name: str, policy: GroupPolicy, tasks: set[asyncio.Task[None]]) -> None:
+    def __init__(
+        self, name: str, policy: GroupPolicy, rooms: Rooms, tasks: set[asyncio.Task[None]]
+    ) -> None:
         self.name = name
+        self.rooms = rooms
         self.core = GroupCore(name)
         super().__init__(members=self.core.members)
         self.core.owner = self
         self.core.runner = self._runner
         self.core.open_socket = open_socket
         self.is_registered = False
+        self._has_instances = False
         self._tasks = tasks
         self._set_policy(policy)
 
@@ -110,6 +117,26 @@ class Group(SocketSet):
         """Register a function that is called with what a handler raised."""
         self._take("error", self.core.error)
         self.core.error = error_handler(function)
+
+    def serve_instances(self) -> None:
+        """Have the WebSocketHandler of each socket called.
+
+        Raises:
+            DuplicateHandlerError: when functions are registered for the group.
+        """
+        if self._has_instances:
+            return
+        if self.is_registered:
+            raise DuplicateHandlerError(
+                f"group {self.name!r} has functions for handlers; "
+                "sockets with a WebSocketHandler need a group of their own"
+            )
+        self.add_connect_handler(instances.opened)
+        self.add_message_handler(instances.got_text, "text")
+        self.add_message_handler(instances.got_binary, "binary")
+        self.add_disconnect_handler(instances.closed)
+        self.add_error_handler(instances.failed)
+        self._has_instances = True
 
     def _take(self, event: str, taken: object) -> None:
         """Refuse a second handler for an event."""

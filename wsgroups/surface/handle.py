@@ -13,7 +13,9 @@ from wsgroups.server.running import run
 from wsgroups.surface.endpoint import Endpoint
 from wsgroups.surface.group import Group
 from wsgroups.surface.handlers import Kind
+from wsgroups.surface.rooms import Rooms
 from wsgroups.surface.routing import Router
+from wsgroups.surface.websocket import Room
 
 logger = logging.getLogger("wsgroups")
 
@@ -44,7 +46,8 @@ class Handle:
         self.router = Router()
         self._strict = strict_groups
         self._policy = GroupPolicy(**policy)
-        self._groups: dict[str, Group] = {}
+        self._groups: dict[tuple[int | None, str], Group] = {}
+        self._rooms = Rooms()
         self._warned: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -88,29 +91,40 @@ class Handle:
 
     # --- groups -----------------------------------------------------------------------------
 
-    def group(self, name: str, **policy: Any) -> Group:
+    def group(self, name: str, *, port: int | None = None, **policy: Any) -> Group:
         """Return the group of that name, made if need be, with the given options changed.
 
         Args:
             name: any string.
+            port: the group is for upgrades on this listening port, where it stands before the
+                one of the same name without a port.
             policy: GroupPolicy options, in force at once, for live sockets as well.
         """
-        group = self._groups.get(name)
+        group = self._groups.get((port, name))
         if group is None:
-            group = self._groups[name] = Group(name, self._policy, self._tasks)
+            group = self._groups[port, name] = Group(name, self._policy, self._rooms, self._tasks)
         if policy:
             if "origins" in policy:
                 policy["origins"] = _as_origins(policy["origins"])
             group.change(**policy)
         return group
 
-    def websocket(self, group: str, *, kind: Kind | None = None) -> Callable[[Function], Function]:
+    def room(self, name: str) -> Room:
+        """Return the room of that name, with the verbs of a group, whether or not anyone is in it.
+
+        Rooms are shared by all groups of the Handle. From any thread.
+        """
+        return self._rooms.room(name)
+
+    def websocket(
+        self, group: str, *, kind: Kind | None = None, port: int | None = None
+    ) -> Callable[[Function], Function]:
         """Register a function `(message, ws)` for the messages of a group.
 
         The first parameter's annotation says which: `str` text, `bytes` binary, `str | bytes` or
         none both; `dict`, `list`, a dataclass, a TypedDict or a msgspec or pydantic model JSON
         text, decoded and checked (1007 when it does not fit). `kind` overrides it: `"text"`,
-        `"binary"`, `"both"`, `"json"`.
+        `"binary"`, `"both"`, `"json"`. With `port`, only for upgrades on that listening port.
 
         Raises:
             DuplicateHandlerError: when that kind of message has a handler.
@@ -118,37 +132,43 @@ class Handle:
         """
 
         def register(function: Function) -> Function:
-            self.group(group).add_message_handler(function, kind)
+            self.group(group, port=port).add_message_handler(function, kind)
             return function
 
         return register
 
-    def websocket_connect(self, group: str) -> Callable[[Function], Function]:
+    def websocket_connect(
+        self, group: str, *, port: int | None = None
+    ) -> Callable[[Function], Function]:
         """Register a function `(ws)`, called when a socket of the group is open."""
 
         def register(function: Function) -> Function:
-            self.group(group).add_connect_handler(function)
+            self.group(group, port=port).add_connect_handler(function)
             return function
 
         return register
 
-    def websocket_disconnect(self, group: str) -> Callable[[Function], Function]:
+    def websocket_disconnect(
+        self, group: str, *, port: int | None = None
+    ) -> Callable[[Function], Function]:
         """Register a function `(ws)`, called once for each upgrade when its socket has closed."""
 
         def register(function: Function) -> Function:
-            self.group(group).add_disconnect_handler(function)
+            self.group(group, port=port).add_disconnect_handler(function)
             return function
 
         return register
 
-    def websocket_error(self, group: str) -> Callable[[Function], Function]:
+    def websocket_error(
+        self, group: str, *, port: int | None = None
+    ) -> Callable[[Function], Function]:
         """Register a function `(error, ws)`, called when a handler of the group raised.
 
         The socket may stand first when it is annotated `WebSocket` or named `ws`.
         """
 
         def register(function: Function) -> Function:
-            self.group(group).add_error_handler(function)
+            self.group(group, port=port).add_error_handler(function)
             return function
 
         return register
@@ -159,15 +179,26 @@ class Handle:
         """Return what answers the requests that come to one port."""
         return Endpoint(self, scheme, port)
 
-    def group_for(self, name: str) -> Group:
-        """Return the group to upgrade into.
+    def group_of_instances(self, name: str, port: int | None) -> Group:
+        """Return the group to upgrade into for sockets that have a WebSocketHandler each.
+
+        Raises:
+            DuplicateHandlerError: when functions are registered for it.
+        """
+        group = self._groups.get((port, name)) or self.group(name)
+        group.serve_instances()
+        return group
+
+    def group_for(self, name: str, port: int | None) -> Group:
+        """Return the group to upgrade into on a port.
 
         Raises:
             UnknownGroupError: with strict groups, when nothing is registered for it.
         """
-        group = self._groups.get(name)
-        if group is not None and group.is_registered:
-            return group
+        for bound in (port, None):
+            group = self._groups.get((bound, name))
+            if group is not None and group.is_registered:
+                return group
         known = [g.name for g in self._groups.values() if g.is_registered]
         if self._strict:
             raise UnknownGroupError(name, known)

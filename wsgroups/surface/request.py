@@ -13,8 +13,11 @@ from wsgroups.connection.connection import format_address
 from wsgroups.connection.handshake import encode_switch, requested_subprotocols
 from wsgroups.connection.head import RequestHead
 from wsgroups.connection.http import HttpPhase
+from wsgroups.enums import HandlerStatus
 from wsgroups.errors import AlreadyAnsweredError, HTTPError, UpgradeRequiredError
 from wsgroups.ids import sequence
+from wsgroups.surface.instances import WebSocketHandler
+from wsgroups.surface.session import Session
 from wsgroups.surface.websocket import WebSocket, open_socket
 
 if TYPE_CHECKING:
@@ -178,7 +181,7 @@ class Request:
             group: names the handlers that get the socket's messages.
             cookies: `"name=value"` strings with attributes if wanted, a dict, or a SimpleCookie.
             headers: further headers of the 101.
-            session: becomes `ws.session`.
+            session: a Session, or any object; becomes `ws.session`.
             subprotocol: what to agree on; None for the group's first one that the client offers.
             data: becomes `ws.data`.
 
@@ -187,12 +190,15 @@ class Request:
             AlreadyAnsweredError: the request has its answer.
             UnknownGroupError: with `Handle(strict_groups=True)`.
             OriginRefusedError: the group does not allow the request's origin.
-            ValueError: CR, LF or NUL in a cookie or header, or a header that is ours to send.
+            ValueError: CR, LF or NUL in a cookie or header, a header that is ours to send, or a
+                session that has ended.
         """
         self.require_upgrade()
         phase, head = self._phase, self._parsed()
         if phase is None or phase.is_answered:
             raise AlreadyAnsweredError("this request already has its answer")
+        if isinstance(session, Session) and not session.is_alive:
+            raise ValueError("this session has ended; Session.find() gives None for such")
         endpoint = self._endpoint
         if endpoint.is_closing:
             raise HTTPError(503, "The server is shutting down.", {"Retry-After": "1"})
@@ -209,10 +215,46 @@ class Request:
         self._head, self._peer, self._phase, self._id = head.raw, connection.peer, None, None
         connection.request = self
         connection.session = session
+        if isinstance(session, Session):
+            connection.touch = session.touch
         connection.data = data
         connection.subprotocol = subprotocol
         phase.upgrade(response, target.core, id, socket)
+        if isinstance(session, Session):
+            session.attach(socket)
         return socket
+
+    def accept(
+        self, handler: WebSocketHandler, group: str | None = None, **upgrade: Any
+    ) -> HandlerStatus:
+        """Upgrade into a socket whose events are the methods of an object of its own.
+
+        Args:
+            handler: a new object for each request.
+            group: of the socket; by default the name of the object's class. It must have no
+                functions registered.
+            upgrade: what `send_upgrade` takes beside the group.
+
+        Returns:
+            HandlerStatus: `HANDLED`, for the handler of the request to return.
+
+        Raises:
+            TypeError: when the handler is no WebSocketHandler.
+            ValueError: when it has a socket already.
+            DuplicateHandlerError: when functions are registered for the group.
+        """
+        if not isinstance(handler, WebSocketHandler):
+            raise TypeError(f"accept() takes a WebSocketHandler, not {type(handler).__name__}")
+        if hasattr(handler, "socket"):
+            raise ValueError("each socket needs a WebSocketHandler of its own")
+        if self._phase is None:
+            raise AlreadyAnsweredError("this request already has its answer")
+        name = type(handler).__name__ if group is None else group
+        self._endpoint.group_of_instances(name)
+        connection = self._phase.connection
+        handler.socket, handler.request = self.send_upgrade(name, **upgrade), self
+        connection.handler = handler
+        return HandlerStatus.HANDLED
 
 
 def _agree(chosen: str | None, spoken: Iterable[str], head: RequestHead) -> str | None:

@@ -283,6 +283,12 @@ cdef class WebSocket:
         return None if connection is None else connection.session
 
     @property
+    def handler(self):
+        """The WebSocketHandler given to `Request.accept`, or None."""
+        cdef Connection connection = self.live()
+        return None if connection is None else connection.handler
+
+    @property
     def data(self):
         """Any object of the application's."""
         cdef Connection connection = self.live()
@@ -293,6 +299,37 @@ cdef class WebSocket:
         cdef Connection connection = self.live()
         if connection is not None:
             connection.data = value
+
+    # --- rooms ------------------------------------------------------------------------------
+
+    def join(self, name):
+        """Become a member of the room of that name, from any thread.
+
+        Returns:
+            bool: False when the socket is not open.
+        """
+        cdef Connection connection = self.live()
+        return connection is not None and connection.group.owner.rooms.room(name).add(self)
+
+    def leave(self, name):
+        """Leave the room of that name, if the socket is in it. From any thread."""
+        cdef Connection connection = self.live()
+        if connection is not None:
+            connection.group.owner.rooms.room(name).discard(self)
+
+    @property
+    def rooms(self):
+        """The names of the rooms the socket is in, as a frozenset."""
+        cdef Connection connection = self.live()
+        cdef Members members
+        if connection is None or connection.sets is None:
+            return frozenset()
+        names = []
+        for members in tuple(connection.sets):
+            owner = members.keeper
+            if isinstance(owner, Room):
+                names.append(owner.name)
+        return frozenset(names)
 
     # --- verbs ------------------------------------------------------------------------------
 
@@ -584,6 +621,32 @@ cdef class SocketSet:
         close_payload(int(code), reason)
         for socket in self:
             socket.disconnect(reason, code)
+
+
+cdef class Room(SocketSet):
+    """A set of sockets with a name that they join and leave at run time.
+
+    `Handle.room(name)` and `WebSocket.join(name)` make it; it lives as long as it has members or
+    somebody refers to it. The verbs are a group's, from any thread.
+
+    Attributes:
+        name: what it is called within its Handle.
+    """
+
+    cdef readonly object name
+    cdef object __weakref__
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+        self.members.owner = <PyObject*> self
+
+    def __dealloc__(self):
+        if self.members is not None:
+            self.members.owner = NULL
+
+    def __repr__(self):
+        return f"<Room {self.name!r} of {len(self)} sockets>"
 
 
 cdef Connection as_connection(socket):

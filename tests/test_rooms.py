@@ -1,0 +1,159 @@
+"""Rooms: sets with a name that sockets join and leave at run time."""
+
+import gc
+import threading
+from typing import Any
+
+import pytest
+
+from tests.support import CLOSE, TEXT, Gate, frame, opened, soon, turns, until
+from wsgroups import Handle, Room, SocketSet, WebSocket, serve
+
+
+def room_handle(**policy: Any) -> Handle:
+    """Return a Handle whose group `room` is registered and does nothing."""
+    handle = Handle(**policy)
+    handle.websocket("room")(lambda message, ws: None)
+    return handle
+
+
+async def test_a_message_to_a_room_goes_to_those_who_have_joined() -> None:
+    handle = room_handle()
+    gate = Gate(handle)
+    async with serve(handle, port=0) as server, opened(server, gate, 3) as ends:
+        (a, ann), (b, bob), (c, eve) = ends
+        assert ann.join("chess") is True
+        assert bob.join("chess") is True
+        assert ann.join("chess") is True  # again makes no difference
+        assert eve.join("go") is True
+        chess = handle.room("chess")
+        assert len(chess) == 2
+        assert set(chess) == {ann, bob}
+        assert ann in chess
+        assert eve.id not in chess
+        assert sorted(chess.ids()) == sorted([ann.id, bob.id])
+        assert chess.send("to both") == 2
+        assert chess.send("to Bob", exclude=ann) == 1
+        assert chess.send_to_all_except_one("to Ann", bob) == 1
+        assert handle.room("go").send_to_all("to Eve") == 1
+        assert [await a.frame(), await a.frame()] == [(TEXT, b"to both"), (TEXT, b"to Ann")]
+        assert [await b.frame(), await b.frame()] == [(TEXT, b"to both"), (TEXT, b"to Bob")]
+        assert await c.frame() == (TEXT, b"to Eve")
+
+
+async def test_a_socket_knows_its_rooms() -> None:
+    handle = room_handle()
+    gate = Gate(handle)
+    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
+        ((connection, ws),) = ends
+        others = SocketSet([ws])
+        assert ws.rooms == frozenset()
+        ws.join("chess")
+        ws.join("go")
+        assert ws.rooms == {"chess", "go"}
+        assert WebSocket(ws.id).rooms == {"chess", "go"}
+        ws.leave("chess")
+        ws.leave("never joined")
+        assert ws.rooms == {"go"}
+        assert len(handle.room("chess")) == 0
+        await connection.send(frame(CLOSE, b"\x03\xe8"))
+        await until(ws.is_dead)
+        assert ws.rooms == frozenset()
+        assert len(handle.room("go")) == len(others) == 0
+        assert ws.join("go") is False
+        ws.leave("go")
+    assert WebSocket(7).join("go") is False
+    assert WebSocket(7).rooms == frozenset()
+
+
+async def test_rooms_are_shared_by_the_groups_of_a_handle_only() -> None:
+    handle, stranger = room_handle(), room_handle()
+    gate, other = Gate(handle), Gate(handle, group="other", path="/other")
+    async with (
+        serve(handle, port=0) as server,
+        opened(server, gate, 1) as ours,
+        opened(server, other, 1, "/other") as theirs,
+    ):
+        for _, ws in ours + theirs:
+            ws.join("chess")
+        assert handle.room("chess").send("hello") == 2
+        assert stranger.room("chess").send("hello") == 0
+
+
+async def test_a_room_lives_while_it_has_members_or_is_referred_to() -> None:
+    handle = room_handle()
+    gate = Gate(handle)
+    async with serve(handle, port=0) as server, opened(server, gate, 2) as ends:
+        (_, ann), (_, bob) = ends
+        kept = handle.room("kept")
+        for number in range(1000):
+            ann.join(f"room {number}")
+            bob.join(f"room {number}")
+        gc.collect()
+        assert all(len(handle.room(f"room {number}")) == 2 for number in range(1000))
+        for number in range(1000):
+            ann.leave(f"room {number}")
+        assert len(bob.rooms) == 1000
+        bob.disconnect()
+        assert living_rooms(handle) == {"kept"}
+        ann.join("kept")
+        assert len(kept) == 1
+        assert handle.room("kept") is kept
+
+
+def living_rooms(handle: Handle) -> set[str]:
+    """Return the names of the rooms that exist for a Handle."""
+    return {x.name for x in gc.get_objects() if isinstance(x, Room) and handle.room(x.name) is x}
+
+
+async def test_rooms_can_be_used_from_any_thread() -> None:
+    handle = room_handle()
+    gate = Gate(handle)
+    async with serve(handle, port=0) as server, opened(server, gate, 20) as ends:
+        sockets = [ws for _, ws in ends]
+
+        def come_and_go(number: int) -> None:
+            for _ in range(200):
+                for ws in sockets:
+                    ws.join(f"room {number % 4}")
+                handle.room(f"room {number % 4}").send("x")
+                for ws in sockets:
+                    ws.leave(f"room {number % 4}")
+            for ws in sockets:
+                ws.join(f"thread {number}")
+
+        threads = [threading.Thread(target=come_and_go, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        reading = [connection.read(1) for connection, _ in ends]
+        for each in reading:
+            await soon(each)
+        await until(lambda: not any(thread.is_alive() for thread in threads))
+        await turns()
+        for n in range(8):
+            assert len(handle.room(f"thread {n}")) == 20
+        for ws in sockets:
+            assert {f"thread {n}" for n in range(8)} <= ws.rooms
+
+
+async def test_a_room_can_be_closed() -> None:
+    handle = room_handle()
+    gate = Gate(handle)
+    async with serve(handle, port=0) as server, opened(server, gate, 2) as ends:
+        for _, ws in ends:
+            ws.join("chess")
+        handle.room("chess").close(4000, "over")
+        for connection, _ in ends:
+            assert await connection.closing() == (4000, "over")
+        assert len(handle.room("chess")) == 0
+
+
+@pytest.mark.parametrize("name", [None, 7, b"chess"])
+async def test_the_name_of_a_room_is_a_string(name: Any) -> None:
+    handle = room_handle()
+    gate = Gate(handle)
+    with pytest.raises(TypeError, match="the name of a room is a str"):
+        handle.room(name)
+    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
+        with pytest.raises(TypeError, match="the name of a room is a str"):
+            ends[0][1].join(name)

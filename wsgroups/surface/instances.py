@@ -1,0 +1,94 @@
+"""Class style: one object for each client, whose methods are the handlers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wsgroups.closing import CloseCode
+from wsgroups.enums import ConnectionFlags, SendResult
+from wsgroups.surface.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from wsgroups.surface.request import Request
+
+
+class WebSocketHandler:
+    """What happens on one socket: derive from it, and give an object to `Request.accept`.
+
+    Each method may be `def` or `async def`. A frame type whose method is not overridden closes
+    with 1003 when the other one is; with neither, messages are ignored. `__init__` is yours.
+
+    Attributes:
+        socket: the WebSocket; from `accept` on.
+        request: the Request that was upgraded; from `accept` on.
+    """
+
+    socket: WebSocket
+    request: Request
+
+    def on_open(self) -> Any:
+        """Do what there is to do once the socket is open."""
+
+    def on_message(self, message: str) -> Any:
+        """Handle a text message."""
+        self._refuse("on_binary")
+
+    def on_binary(self, message: bytes) -> Any:
+        """Handle a binary message."""
+        self._refuse("on_message")
+
+    def on_close(self) -> Any:
+        """Handle the end, once; `self.socket.close_info` says how. Others can be sent to."""
+
+    def on_error(self, error: BaseException) -> Any:
+        """Handle what another method raised; the socket closes with 1011."""
+
+    def send(
+        self,
+        data: Any,
+        is_text: bool | None = None,
+        flags: ConnectionFlags = ConnectionFlags.NONE,
+    ) -> SendResult:
+        """Send one message; as `WebSocket.send`."""
+        return self.socket.send(data, is_text, flags)
+
+    def send_json(self, value: Any) -> SendResult:
+        """Send `value` as JSON text; as `WebSocket.send_json`."""
+        return self.socket.send_json(value)
+
+    def close(self, reason: str | None = None, code: int = CloseCode.NORMAL) -> None:
+        """Begin the close handshake; as `WebSocket.disconnect`."""
+        self.socket.disconnect(reason, code)
+
+    def _refuse(self, other: str) -> None:
+        """Close when messages of the other kind are taken and of this kind are not."""
+        if getattr(type(self), other) is not getattr(WebSocketHandler, other):
+            self.socket.disconnect(code=CloseCode.UNSUPPORTED_DATA)
+
+
+# The handlers of a group whose sockets have such objects.
+
+
+def opened(ws: WebSocket) -> Any:
+    """Call `on_open`."""
+    return ws.handler.on_open()
+
+
+def got_text(message: str, ws: WebSocket) -> Any:
+    """Call `on_message`."""
+    return ws.handler.on_message(message)
+
+
+def got_binary(message: bytes, ws: WebSocket) -> Any:
+    """Call `on_binary`."""
+    return ws.handler.on_binary(message)
+
+
+def closed(ws: WebSocket) -> Any:
+    """Call `on_close`."""
+    return ws.handler.on_close()
+
+
+def failed(error: BaseException, ws: WebSocket) -> Any:
+    """Call `on_error`."""
+    return ws.handler.on_error(error)
