@@ -11,6 +11,7 @@ MODULES = [
     "wsgroups.connection.stream",
     "wsgroups.connection.registry",
     "wsgroups.connection.members",
+    "wsgroups.connection.tally",
     "wsgroups.connection.connection",
     "wsgroups.connection.http",
     "wsgroups.drivers.epoll",

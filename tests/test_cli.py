@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -196,6 +197,26 @@ def test_the_log_level_is_obeyed(folder: Path, level: str, shows: bool) -> None:
         program.send_signal(signal.SIGTERM)
         assert program.wait() == 0
         assert ("request refused with 400" in program.output) is shows
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        ("verbose", ["opened", "got", "is", "closed"]),
+        ("subtle", ["opened", "closed"]),
+        ("nothing", []),
+    ],
+)
+def test_sockets_and_messages_are_logged_on_demand(
+    folder: Path, level: str, expected: list[str]
+) -> None:
+    with wsgroups(folder, "app", "--port", "0", "--log-level", level) as program:
+        with connect(f"ws://127.0.0.1:{program.port()}/ws") as connection:
+            connection.send("hello")
+            assert connection.recv() == "hello"
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+        assert re.findall(r"of group '\w+': (\w+)", program.output) == expected
 
 
 # --- what can be wrong ----------------------------------------------------------------------

@@ -15,6 +15,7 @@ The layers, top to bottom; each imports only what stands below it, and a test ho
 from wsgroups.client.connecting import Backoff, connect
 from wsgroups.client.socket import ClientSocket
 from wsgroups.closing import CloseCode, CloseInfo, Side
+from wsgroups.connection.tally import set_log_level
 from wsgroups.enums import ConnectionFlags, HandlerStatus, SendResult, SocketStatus
 from wsgroups.errors import (
     AlreadyAnsweredError,
@@ -72,5 +73,6 @@ __all__ = [
     "WebSocketHandler",
     "connect",
     "serve",
+    "set_log_level",
 ]
 __version__ = "0.1.0"

@@ -15,12 +15,14 @@ from rich.logging import RichHandler
 
 from wsgroups.command.importer import load
 from wsgroups.command.reload import run_with_reload
+from wsgroups.connection.tally import set_log_level
 from wsgroups.errors import TargetError
 from wsgroups.policy import ServerConfig
 from wsgroups.server.running import run
 from wsgroups.server.server import Server
 
 _LEVELS = ["debug", "info", "warning", "error", "critical"]
+_DETAILS = ["verbose", "subtle", "nothing"]
 
 
 def _config_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -45,7 +47,14 @@ def _option(field: Field[Any], kind: Any) -> Callable[[Callable[..., None]], Cal
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("target", metavar="MODULE[:HANDLE]")
 @_config_options
-@click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
+@click.option(
+    "--log-level",
+    type=click.Choice(_LEVELS + _DETAILS),
+    default="info",
+    show_default=True,
+    help="What to log: of this level and above; or every message (verbose), every socket that "
+    "opens and closes (subtle), or nothing.",
+)
 @click.option("--reload", is_flag=True, help="Start anew whenever a Python file here changes.")
 @click.version_option(package_name="wsgroups")
 def main(target: str, log_level: str, reload: bool, **config: Any) -> None:
@@ -78,4 +87,8 @@ def _log_to_terminal(level: str) -> None:
         handler = logging.StreamHandler()
         formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(formatter)
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.basicConfig(
+        level=logging.INFO if level in _DETAILS else level.upper(), handlers=[handler]
+    )
+    if level in _DETAILS:
+        set_log_level(level)

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
 from wsgroups.codec.frames cimport FrameDecoder, FrameEvent, FrameInput, FrameLimits
 from wsgroups.connection.members cimport Members
+from wsgroups.connection.tally cimport Tally
 from wsgroups.connection.outbox cimport Block
 from wsgroups.connection.stream cimport Stream
 
@@ -80,6 +81,7 @@ cdef class Connection(Stream):
     cdef Py_ssize_t held_from
     cdef uint32_t mark              # the walk that is to leave this socket out
     cdef uint32_t pinged            # tick of the keepalive ping that is out, or 0
+    cdef Tally tally                # None unless it is logged
     cdef str failure                # why we failed it, until that is logged
     cdef uint8_t state              # State
     cdef uint8_t address[28]        # the peer's sockaddr_in or sockaddr_in6
@@ -105,6 +107,7 @@ cdef class Connection(Stream):
     cdef bint congested(self) except -1
     cdef bint is_congested(self) except -1
     cdef int handle(self, FrameEvent* event) except -1
+    cdef int count(self, const FrameEvent* event) except -1
     cdef int on_message(self, FrameEvent* event) except -1
     cdef int on_encoded(self, FrameEvent* event, Handler handler) except -1
     cdef int on_unwanted(self, bint is_text) except -1
@@ -126,6 +129,7 @@ cdef class Connection(Stream):
     cdef int enqueue(self, Handler handler, object message) except -1
     cdef int report(self, object error) except -1
     cdef int complain(self, str what, object error) except -1
+    cdef int note(self, int level, str message, tuple arguments, object error=*) except -1
 
     # Time.
     cdef int arm_keepalive(self) except -1
@@ -136,5 +140,5 @@ cdef class Connection(Stream):
     cdef int fail(self, uint16_t code, object why) except -1
     cdef int end(self, uint16_t code, object reason, bint clean, object side) except -1
     cdef int leave_sets(self) except -1
-    cdef int log_failure(self) except -1
+    cdef int note_end(self) except -1
     cdef int release_waiters(self) except -1

@@ -52,6 +52,8 @@ from wsgroups.connection.stream cimport (
     unsent,
 )
 
+from wsgroups.connection.tally cimport TRACE_VERBOSE, Tally, preview, trace
+
 from wsgroups.closing import CloseInfo, Side
 
 cdef extern from "<sys/socket.h>":
@@ -201,6 +203,8 @@ cdef class Connection(Stream):
         self.join(group.members)
         if self.ending == STREAM_OPEN:
             self.arm_keepalive()
+        if trace:
+            self.tally = Tally()
         return 0
 
     cdef int start(self) except -1:
@@ -208,6 +212,8 @@ cdef class Connection(Stream):
         if self.started:
             return 0
         self.started = True
+        if self.tally is not None:
+            self.note(logging.INFO, "opened by %s", (format_peer(self.peer),))
         if self.group.connect is not None and self.state == STATE_OPEN:
             self.deliver(self.group.connect, None)
         return 0
@@ -427,12 +433,24 @@ cdef class Connection(Stream):
             return self.on_unwanted(is_text)
         if self.touch is not None:
             self.touch(self.socket)
+        if self.tally is not None:
+            self.count(event)
         if handler.decode is not None:
             return self.on_encoded(event, handler)
         message = message_of(event)
         if self.runner is not None or handler.is_async:
             return self.enqueue(handler, message)
         return self.call(handler, message)
+
+    cdef int count(self, const FrameEvent* event) except -1:
+        self.tally.messages_in += 1
+        self.tally.bytes_in += event.size
+        if trace == TRACE_VERBOSE:
+            payload = PyBytes_FromStringAndSize(<char*> event.data, event.size)
+            if event.kind == EVENT_TEXT:
+                payload = payload.decode()
+            self.note(logging.DEBUG, "got %d bytes: %s", (event.size, preview(payload)))
+        return 0
 
     cdef int on_encoded(self, FrameEvent* event, Handler handler) except -1:
         """A message that the group takes as JSON."""
@@ -512,6 +530,8 @@ cdef class Connection(Stream):
             if result != RESULT_OK:
                 return result
             before = unsent(self)
+        if self.tally is not None:
+            self.tally.sent(size)
         if size < REFERENCE_FROM:
             room = cork_room(self, size + FRAME_HEADER)
         if room != NULL:
@@ -537,6 +557,8 @@ cdef class Connection(Stream):
             if result != RESULT_OK:
                 return result
             before = unsent(self)
+        if self.tally is not None:
+            self.tally.sent(size)
         self.write_block(block)
         if before + size <= self.group.write_high_water:
             return RESULT_OK
@@ -685,9 +707,14 @@ cdef class Connection(Stream):
     cdef int complain(self, str what, object error) except -1:
         """Log what a handler raised; what is to end the program does so after the turn."""
         self.driver.raised(error)
+        return self.note(logging.ERROR, "%s failed", (what,), error)
+
+    cdef int note(self, int level, str message, tuple arguments, error=None) except -1:
+        """Log something about this socket; `error` is an exception to show with it."""
         try:
-            logger.error(
-                "%s of group %r failed on socket %d", what, self.group.name, self.id, exc_info=error
+            logger.log(
+                level, "socket %d of group %a: " + message, self.id, self.group.name, *arguments,
+                exc_info=error,
             )
         except BaseException as second:  # a log that cannot be written to, or Ctrl-C meanwhile
             self.driver.raised(second)
@@ -708,8 +735,8 @@ cdef class Connection(Stream):
         if self.state != STATE_CLOSED or self.parted:
             return 0
         self.parted = True
-        if self.failure is not None:
-            self.log_failure()
+        if self.failure is not None or self.tally is not None:
+            self.note_end()
         handler = self.group.disconnect
         if handler is not None:
             self.deliver(handler, None)
@@ -719,16 +746,17 @@ cdef class Connection(Stream):
             self.runner.wind_up(0 if handler is None else 1)
         return 0
 
-    cdef int log_failure(self) except -1:
-        try:
-            logger.info(
-                "socket %d of group %r closed with %d: %s",
-                self.id, self.group.name, self.ending_as[0], self.failure,
-            )
-        except BaseException as error:  # a log that cannot be written to, or Ctrl-C meanwhile
-            self.driver.raised(error)
+    cdef int note_end(self) except -1:
+        code, reason, is_clean, side = self.ending_as
+        parts = ["cleanly" if is_clean else "not cleanly", f"begun by the {side.value} side"]
+        if reason:
+            parts.append(f"reason {reason!a}")
+        if self.failure is not None:
+            parts.append(self.failure)
+        if self.tally is not None:
+            parts.append(str(self.tally))
         self.failure = None
-        return 0
+        return self.note(logging.INFO, "closed with %d: %s", (code, "; ".join(parts)))
 
     # --- ending -----------------------------------------------------------------------------
 
@@ -922,6 +950,11 @@ cdef inline bytes payload_of(FrameEvent* event):
     payload = <bytes> event.owner
     Py_DECREF(payload)
     return payload
+
+
+cdef str format_peer(bytes address):
+    found = format_address(address)
+    return "a Unix socket" if found is None else "%s port %d" % found
 
 
 def format_address(const uint8_t* address):

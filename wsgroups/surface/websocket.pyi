@@ -1,4 +1,5 @@
 from collections.abc import Iterable, Iterator
+from logging import Logger
 from typing import Any, ClassVar, SupportsIndex, TypeAlias
 
 from typing_extensions import Buffer
@@ -9,6 +10,8 @@ from wsgroups.connection.members import Members
 from wsgroups.enums import ConnectionFlags, SendResult, SocketStatus
 from wsgroups.surface.group import Group
 from wsgroups.surface.request import Request
+
+logger: Logger
 
 # None only where a handler never meets it: not worth a check at every use.
 _MaybeNone: TypeAlias = Any

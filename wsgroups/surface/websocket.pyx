@@ -4,6 +4,7 @@ Every verb works from any thread: in the loop's own thread it acts at once, from
 through the driver's mailbox, in order.
 """
 
+import logging
 import time
 from asyncio import _get_running_loop as running_loop
 from functools import partial
@@ -32,6 +33,7 @@ from wsgroups.connection.members cimport Members
 from wsgroups.connection.outbox cimport Block, block_frame, block_release
 from wsgroups.connection.registry cimport registry_find
 from wsgroups.connection.stream cimport Driver, is_here, unsent
+from wsgroups.connection.tally cimport TRACE_VERBOSE, preview, trace
 
 import orjson
 
@@ -40,6 +42,8 @@ from wsgroups.connection.stream import current_socket
 from wsgroups.enums import SendResult, SocketStatus
 from wsgroups.ids import MAX_ID, sequence
 from wsgroups.surface import waiting
+
+logger = logging.getLogger("wsgroups")
 
 cdef tuple RESULTS = tuple(SendResult)
 
@@ -356,7 +360,7 @@ cdef class WebSocket:
             connection = self.live()
         if (
             is_text is None and flags == 0 and connection is not None
-            and is_here(connection.driver)
+            and is_here(connection.driver) and trace != TRACE_VERBOSE
         ):
             # The two usual kinds without any object in between.
             if PyBytes_CheckExact(data):
@@ -370,6 +374,10 @@ cdef class WebSocket:
         payload.fill(data, is_text)
         if connection is None:
             return RESULTS[RESULT_GONE]
+        if trace == TRACE_VERBOSE:
+            connection.note(
+                logging.DEBUG, "is sent %d bytes: %s", (payload.size, preview(data)), None
+            )
         if not is_here(connection.driver):
             return RESULTS[deliver_from_afar(connection, payload, flags)]
         result = connection.send(payload.opcode, payload.data, payload.size, payload.owner)
@@ -563,9 +571,12 @@ cdef class SocketSet:
         if block == NULL:
             raise MemoryError
         try:
-            return self.send_block(block, excluded)
+            reached = self.send_block(block, excluded)
         finally:
             block_release(block)
+        if trace == TRACE_VERBOSE:
+            logger.debug("%r: %d are sent %d bytes: %s", self, reached, payload.size, preview(data))
+        return reached
 
     cdef int send_block(self, Block* block, excluded) except -1:
         cdef uint32_t i = 0, mark = mark_excluded(excluded)
