@@ -26,6 +26,8 @@ from wsgroups import (
     Request,
     SendResult,
     Side,
+    SocketSet,
+    WebSocket,
     WebSocketHandler,
     serve,
 )
@@ -79,6 +81,27 @@ async def test_each_socket_has_its_object() -> None:
         await bob.send(frame(CLOSE, b"\x0f\xa0"))
         assert await bob.closing() == (4000, "")
         assert await ann.frame() == (TEXT, b"Bob left with 4000")
+
+
+async def test_an_object_stands_for_its_socket_in_sets() -> None:
+    handle = chat_handle()
+    async with serve(handle, port=0) as server, wire(server) as ann, wire(server) as bob:
+        await ann.upgrade("/chat/Ann?from=here")
+        await ann.frame()
+        await bob.upgrade("/chat/Bob?from=there")
+        for connection in (ann, bob):
+            await connection.frame()
+        one, other = (ws.handler for ws in sorted(handle.group("chat"), key=int))
+        clients = SocketSet([one])
+        clients.add(other)
+        assert one in clients
+        assert WebSocket(one) == one.socket
+        assert clients.send_to_all_except_one("to Bob", one) == 1
+        assert handle.group("chat").send("to Ann", exclude=other) == 1
+        assert await bob.frame() == (TEXT, b"to Bob")
+        assert await ann.frame() == (TEXT, b"to Ann")
+        clients.discard(one)
+        assert set(clients) == {other.socket}
 
 
 class Recorder(WebSocketHandler):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, SupportsIndex
 
 from wsgroups.connection.connection import Connection, GroupCore
 from wsgroups.errors import DuplicateHandlerError
@@ -14,7 +14,7 @@ from wsgroups.surface import instances
 from wsgroups.surface.handlers import Kind, error_handler, event_handler, message_handler
 from wsgroups.surface.rooms import Rooms
 from wsgroups.surface.runner import Runner
-from wsgroups.surface.websocket import SocketSet, WebSocket, open_socket
+from wsgroups.surface.websocket import SocketSet, open_socket
 
 
 class Group(SocketSet):
@@ -48,7 +48,7 @@ class Group(SocketSet):
     def __repr__(self) -> str:
         return f"<Group {self.name!r} of {len(self)} sockets>"
 
-    def add(self, socket: WebSocket | int) -> bool:
+    def add(self, socket: SupportsIndex) -> bool:
         """Refused: `send_upgrade` decides which group a socket is in, once.
 
         Raises:
@@ -58,7 +58,7 @@ class Group(SocketSet):
             "a socket's group is the one it was upgraded into; collect sockets in a SocketSet"
         )
 
-    def discard(self, socket: WebSocket | int) -> None:
+    def discard(self, socket: SupportsIndex) -> None:
         """Refused: a socket leaves its group when it closes.
 
         Raises:

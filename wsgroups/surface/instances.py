@@ -26,6 +26,10 @@ class WebSocketHandler:
     socket: WebSocket
     request: Request
 
+    def __index__(self) -> int:
+        """Return the socket's id: it stands for its socket in sets and in `exclude`."""
+        return self.socket.id
+
     def on_open(self) -> Any:
         """Do what there is to do once the socket is open."""
 

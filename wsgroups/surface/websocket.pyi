@@ -16,7 +16,7 @@ logger: Logger
 # None only where a handler never meets it: not worth a check at every use.
 _MaybeNone: TypeAlias = Any
 
-_Socket: TypeAlias = WebSocket | int
+_Socket: TypeAlias = SupportsIndex
 _Sockets: TypeAlias = _Socket | SocketSet | Iterable[_Sockets]
 
 class WebSocket:

@@ -483,8 +483,9 @@ def _ids_of(excluded):
     """The valid ids named by a socket, an id, a set of sockets, or an iterable of these."""
     if isinstance(excluded, SocketSet):
         return excluded.ids()
-    if isinstance(excluded, (WebSocket, int)):
-        return [int(excluded)] if 0 <= int(excluded) <= MAX_ID else []
+    if hasattr(excluded, "__index__"):
+        id = excluded.__index__()
+        return [id] if 0 <= id <= MAX_ID else []
     if isinstance(excluded, (str, bytes)):
         raise TypeError(f"exclude takes sockets, ids and sets, not {type(excluded).__name__}")
     return [id for part in excluded for id in _ids_of(part)]
@@ -664,6 +665,6 @@ cdef Connection as_connection(socket):
     """The connection of a WebSocket or an id, or None."""
     if isinstance(socket, WebSocket):
         return (<WebSocket> socket).live()
-    if isinstance(socket, int):
+    if hasattr(socket, "__index__"):
         return (<WebSocket> WebSocket(socket)).live()
     raise TypeError(f"expected a WebSocket or an id, not {type(socket).__name__}")
