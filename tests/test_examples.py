@@ -180,3 +180,20 @@ def test_the_tabs_of_a_visitor_share_a_counter() -> None:
             stranger.send("+1")
             assert stranger.recv() == "1"
         stop(program)
+
+
+def test_a_service_in_aiohttp_reaches_its_listeners() -> None:
+    with Program(
+        "examples/embedding/service.py", "--port", "0", "--sockets", "0", cwd=ROOT
+    ) as program:
+        line = program.wait_for("(http://.*/news)")
+        post, _, news = line.partition("/announce reaches ")
+        with connect(news) as one, connect(news) as other:
+            service = HTTPConnection(post.removeprefix("http://"))
+            service.request("POST", "/announce", "it is raining")
+            assert json.loads(service.getresponse().read()) == {"reached": 2}
+            service.close()
+            assert one.recv() == other.recv() == "it is raining"
+        program.send_signal(signal.SIGINT)
+        assert program.wait() == 0
+        assert "Traceback" not in program.output
