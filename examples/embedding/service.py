@@ -6,7 +6,7 @@ curl -d "it is raining" http://127.0.0.1:8080/announce
 
 import argparse
 import asyncio
-import contextlib
+import signal
 
 from aiohttp import web
 
@@ -42,7 +42,10 @@ def listen(request: Request) -> HandlerStatus:
 
 
 async def main(port: int, sockets: int) -> None:
-    """Serve both until cancelled."""
+    """Serve both until SIGINT or SIGTERM."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     runner = web.AppRunner(service())
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
@@ -51,7 +54,7 @@ async def main(port: int, sockets: int) -> None:
         async with serve(handle, port=sockets) as server:
             http = runner.addresses[0][1]
             print(f"http://127.0.0.1:{http}/announce reaches {server.ws_url}/news", flush=True)
-            await server.serve_forever()
+            await stopping.wait()
     finally:
         await runner.cleanup()
 
@@ -61,5 +64,4 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8080, help="of the service")
     parser.add_argument("--sockets", type=int, default=8081, help="of the WebSockets")
     options = parser.parse_args()
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main(options.port, options.sockets))
+    asyncio.run(main(options.port, options.sockets))
