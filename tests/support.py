@@ -46,6 +46,13 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.001)
 
 
+def quiet_handle(**policy: Any) -> Handle:
+    """Return a Handle whose group `room` is registered and does nothing."""
+    handle = Handle(**policy)
+    handle.websocket("room")(lambda message, ws: None)
+    return handle
+
+
 class Gate:
     """A route that upgrades into a group, and the sockets that came through it.
 

@@ -19,6 +19,7 @@ from tests.support import (
     frame,
     handshake,
     opened,
+    quiet_handle,
     turns,
     until,
     wire,
@@ -35,13 +36,6 @@ from wsgroups import (
     WebSocket,
     serve,
 )
-
-
-def quiet_handle(**policy: Any) -> Handle:
-    """Return a Handle whose group `room` is registered and does nothing."""
-    handle = Handle(**policy)
-    handle.websocket("room")(lambda message, ws: None)
-    return handle
 
 
 async def received(ends: Ends) -> list[bytes]:

@@ -6,19 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.support import CLOSE, TEXT, Gate, frame, opened, soon, turns, until
+from tests.support import CLOSE, TEXT, Gate, frame, opened, quiet_handle, soon, turns, until
 from wsgroups import Handle, Room, SocketSet, WebSocket, serve
 
 
-def room_handle(**policy: Any) -> Handle:
-    """Return a Handle whose group `room` is registered and does nothing."""
-    handle = Handle(**policy)
-    handle.websocket("room")(lambda message, ws: None)
-    return handle
-
-
 async def test_a_message_to_a_room_goes_to_those_who_have_joined() -> None:
-    handle = room_handle()
+    handle = quiet_handle()
     gate = Gate(handle)
     async with serve(handle, port=0) as server, opened(server, gate, 3) as ends:
         (a, ann), (b, bob), (c, eve) = ends
@@ -42,7 +35,7 @@ async def test_a_message_to_a_room_goes_to_those_who_have_joined() -> None:
 
 
 async def test_a_socket_knows_its_rooms() -> None:
-    handle = room_handle()
+    handle = quiet_handle()
     gate = Gate(handle)
     async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
         ((connection, ws),) = ends
@@ -67,7 +60,7 @@ async def test_a_socket_knows_its_rooms() -> None:
 
 
 async def test_rooms_are_shared_by_the_groups_of_a_handle_only() -> None:
-    handle, stranger = room_handle(), room_handle()
+    handle, stranger = quiet_handle(), quiet_handle()
     gate, other = Gate(handle), Gate(handle, group="other", path="/other")
     async with (
         serve(handle, port=0) as server,
@@ -81,7 +74,7 @@ async def test_rooms_are_shared_by_the_groups_of_a_handle_only() -> None:
 
 
 async def test_a_room_lives_while_it_has_members_or_is_referred_to() -> None:
-    handle = room_handle()
+    handle = quiet_handle()
     gate = Gate(handle)
     async with serve(handle, port=0) as server, opened(server, gate, 2) as ends:
         (_, ann), (_, bob) = ends
@@ -107,7 +100,7 @@ def living_rooms(handle: Handle) -> set[str]:
 
 
 async def test_rooms_can_be_used_from_any_thread() -> None:
-    handle = room_handle()
+    handle = quiet_handle()
     gate = Gate(handle)
     async with serve(handle, port=0) as server, opened(server, gate, 20) as ends:
         sockets = [ws for _, ws in ends]
@@ -137,7 +130,7 @@ async def test_rooms_can_be_used_from_any_thread() -> None:
 
 
 async def test_a_room_can_be_closed() -> None:
-    handle = room_handle()
+    handle = quiet_handle()
     gate = Gate(handle)
     async with serve(handle, port=0) as server, opened(server, gate, 2) as ends:
         for _, ws in ends:
@@ -150,7 +143,7 @@ async def test_a_room_can_be_closed() -> None:
 
 @pytest.mark.parametrize("name", [None, 7, b"chess"])
 async def test_the_name_of_a_room_is_a_string(name: Any) -> None:
-    handle = room_handle()
+    handle = quiet_handle()
     gate = Gate(handle)
     with pytest.raises(TypeError, match="the name of a room is a str"):
         handle.room(name)

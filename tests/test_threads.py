@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 import uvloop
@@ -15,6 +14,7 @@ from tests.support import (
     Gate,
     client,
     frame,
+    quiet_handle,
     soon,
     until,
     wire,
@@ -30,13 +30,6 @@ from wsgroups import (
     WebSocket,
     serve,
 )
-
-
-def quiet_handle(**policy: Any) -> Handle:
-    """Return a Handle whose group `room` is registered and does nothing."""
-    handle = Handle(**policy)
-    handle.websocket("room")(lambda message, ws: None)
-    return handle
 
 
 async def test_messages_of_each_thread_arrive_in_its_order() -> None:

@@ -400,6 +400,6 @@ def test_an_event_of_a_closed_connection_is_harmless(serve: Serve) -> None:
     peer.send(close(1000))
     connection.go_on()
     connection.shut(close_body(1001))
-    connection.drop_now()
+    peer.socket.send("", flags=NOW)
     assert connection.buffered_amount == 0
     assert peer.ends == 1

@@ -5,7 +5,6 @@ raises comes out of it.
 """
 
 import logging
-import socket as net
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -55,9 +54,8 @@ from wsgroups.connection.stream cimport (
 from wsgroups.connection.tally cimport TRACE_VERBOSE, Tally, preview, trace
 
 from wsgroups.closing import CloseInfo, Side
-
-cdef extern from "<sys/socket.h>":
-    int AF_INET, AF_INET6
+from wsgroups.connection.address import describe_address
+from wsgroups.connection.calls import ErrorHandling, Given
 
 cdef extern from *:
     """
@@ -213,7 +211,7 @@ cdef class Connection(Stream):
             return 0
         self.started = True
         if self.tally is not None:
-            self.note(logging.INFO, "opened by %s", (format_peer(self.peer),))
+            self.note(logging.INFO, "opened by %s", (describe_address(self.peer),))
         if self.group.connect is not None and self.state == STATE_OPEN:
             self.deliver(self.group.connect, None)
         return 0
@@ -658,7 +656,7 @@ cdef class Connection(Stream):
                 return self.report(error)
         if result != <PyObject*> None and PyCoro_CheckExact(result):
             # A plain function that returned what an `async def` inside it gave.
-            self.enqueue(Handler(_Given(<object> result), takes_message=False), None)
+            self.enqueue(Handler(Given(<object> result), takes_message=False), None)
         Py_DECREF(<object> result)
         return 0
 
@@ -689,14 +687,14 @@ cdef class Connection(Stream):
         if handler is not None:
             # A socket that has parted is let go of; who handles the error may want it.
             socket = self.socket or self.group.open_socket(self, self.id)
-            handling = _ErrorHandling(handler.function, error, socket)
+            handling = ErrorHandling(handler.function, error, socket)
             if handler.is_async:
                 self.enqueue(Handler(handling, takes_message=False), None)
             else:
                 try:
                     pending = handling(socket)
                     if pending is not None and PyCoro_CheckExact(<PyObject*> pending):
-                        handling = _ErrorHandling(_Given(pending), error, socket)
+                        handling = ErrorHandling(Given(pending), error, socket)
                         self.enqueue(Handler(handling, takes_message=False), None)
                 except BaseException as second:
                     self.complain("error handler", second)
@@ -722,7 +720,7 @@ cdef class Connection(Stream):
 
     def handler_failed(self, error, function=None):
         """A handler that runs by itself raised; `function` is it, as the runner was given it."""
-        if isinstance(function, _ErrorHandling):
+        if isinstance(function, ErrorHandling):
             self.complain("error handler", error)  # it would handle itself, without end
         else:
             self.report(error)
@@ -786,10 +784,6 @@ cdef class Connection(Stream):
         if self.ending_as is None:
             self.ending_as = (1006, "", False, LOCAL)
         return self.abort(0)
-
-    def drop_now(self):
-        """End at once, without a Close frame."""
-        self.drop()
 
     def shut(self, bytes payload not None):
         """The server stops: begin the close handshake, or end the HTTP phase.
@@ -906,32 +900,6 @@ cdef class Connection(Stream):
         return self.runner is not None and self.runner.is_full
 
 
-cdef class _Given:
-    """A function that returns what is there already."""
-
-    cdef object value
-
-    def __init__(self, value):
-        self.value = value
-
-    def __call__(self, *_):
-        return self.value
-
-
-cdef class _ErrorHandling:
-    """The call of an error handler."""
-
-    cdef object function, error, socket
-
-    def __init__(self, function, error, socket):
-        self.function = function
-        self.error = error
-        self.socket = socket
-
-    def __call__(self, _):
-        return self.function(self.error, self.socket)
-
-
 cdef inline object message_of(FrameEvent* event):
     """The str or bytes of a message; takes the event's reference."""
     if event.kind == EVENT_BINARY:
@@ -950,20 +918,3 @@ cdef inline bytes payload_of(FrameEvent* event):
     payload = <bytes> event.owner
     Py_DECREF(payload)
     return payload
-
-
-cdef str format_peer(bytes address):
-    found = format_address(address)
-    return "a Unix socket" if found is None else "%s port %d" % found
-
-
-def format_address(const uint8_t* address):
-    """Return `(address, port)` from `Connection.peer`; None for a Unix socket."""
-    cdef uint16_t family
-    memcpy(&family, address, 2)
-    port = address[2] << 8 | address[3]
-    if family == AF_INET:
-        return net.inet_ntop(net.AF_INET, address[4:8]), port
-    if family == AF_INET6:
-        return net.inet_ntop(net.AF_INET6, address[8:24]), port
-    return None

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
-from wsgroups.connection.connection import format_address
+from wsgroups.connection.address import format_address
 from wsgroups.connection.handshake import encode_switch, requested_subprotocols
 from wsgroups.connection.head import RequestHead
 from wsgroups.connection.http import HttpPhase

@@ -1,0 +1,23 @@
+"""Addresses of peers, as the kernel gives them."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+
+def format_address(address: bytes) -> tuple[str, int] | None:
+    """Return `(address, port)` of a `sockaddr_in` or `sockaddr_in6`; None for a Unix socket."""
+    family = int.from_bytes(address[:2], sys.byteorder)
+    port = int.from_bytes(address[2:4], "big")
+    if family == socket.AF_INET:
+        return socket.inet_ntop(socket.AF_INET, address[4:8]), port
+    if family == socket.AF_INET6:
+        return socket.inet_ntop(socket.AF_INET6, address[8:24]), port
+    return None
+
+
+def describe_address(address: bytes) -> str:
+    """Return the same for a line of the log."""
+    found = format_address(address)
+    return "a Unix socket" if found is None else f"{found[0]} port {found[1]}"
