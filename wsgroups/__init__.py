@@ -3,6 +3,7 @@
 The layers, top to bottom; each imports only what stands below it, and a test holds it to that:
 
     command      the command line
+    testing      an application inside a test, and clients that never wait for ever
     surface      Handle, Request, Response, WebSocket, Group: what applications see
     client       connect(): the other end, on asyncio transports
     server       listeners, start, drain

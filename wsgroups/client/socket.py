@@ -86,6 +86,11 @@ class ClientSocket(asyncio.BufferedProtocol):
         return self.close_info is None and self._sent_close is None and self._outcome is None
 
     @property
+    def has_message(self) -> bool:
+        """True when `recv` would return at once."""
+        return bool(self._messages)
+
+    @property
     def subprotocol(self) -> str | None:
         """The subprotocol that was agreed on, or None."""
         return self._answer.subprotocol

@@ -97,6 +97,7 @@ cdef class Driver:
     # What connections and the surface use.
     cdef int attach(self, Stream stream) except -1
     cdef int detach(self, Stream stream) except -1
+    cdef int abort_all(self) except -1
     cdef void forgive_stall(self) noexcept
     cdef int wake_late(self) except -1
     cdef void arm(self, Stream stream, uint32_t ticks) noexcept
@@ -149,6 +150,7 @@ cdef class Stream:
     cdef int timed_out(self) except -1
     cdef int deferred(self) except -1
     cdef int resume(self) except -1
+    cdef int drop(self) except -1
     cdef int closed(self, int error) except -1
 
     # Stream to driver.

@@ -155,6 +155,29 @@ cdef class Driver:
                 watcher()
         return 0
 
+    def connections_of(self, server):
+        """Return the live connections of a server."""
+        return [stream for stream in self.streams if stream.server is server]
+
+    def drop(self, server):
+        """End the connections of a server at once; their disconnect handlers have begun then."""
+        cdef Stream stream
+        for stream in self.connections_of(server):
+            stream.drop()
+        self.context.run(self._settle)
+
+    cdef int abort_all(self) except -1:
+        """Let every stream go, for good: they leave their sets and the registry."""
+        cdef Stream stream
+        self.in_turn = True
+        for stream in list(self.streams):
+            try:
+                stream.abort(0)
+            except BaseException as error:
+                self.crashed(stream, error)
+        self.finished = True
+        return 0
+
     cdef void arm(self, Stream stream, uint32_t ticks) noexcept:
         """Call `stream.timed_out()` once, so many ticks from now; 0 never."""
         if stream.ending != STREAM_CLOSED:  # then the slot is another's
@@ -277,6 +300,12 @@ cdef class Driver:
             error, self.problem = self.problem, None
             raise error
         return 0
+
+    def _settle(self):
+        """Do at once what is left for the end of a turn."""
+        if not self.in_turn:
+            self.begin_turn()
+            self.end_turn(0)
 
     cdef int settle(self, int64_t slice) except -1:
         # Handlers of the deferred kind (disconnect above all) send and close again.
@@ -500,6 +529,10 @@ cdef class Stream:
     cdef int resume(self) except -1:
         """Asked for with `driver.requeue`: go on with input that was held."""
         return 0
+
+    cdef int drop(self) except -1:
+        """The server wants this to end at once."""
+        return self.abort(0)
 
     cdef int closed(self, int error) except -1:
         """The descriptor is closed. Called once."""

@@ -204,15 +204,8 @@ cdef class EpollDriver(Driver):
         self.in_turn = False
         self.context.run(self._settle)
 
-    def _settle(self):
-        """Do at once what is left for the end of a turn."""
-        if not self.in_turn:
-            self.begin_turn()
-            self.end_turn(0)
-
     cdef int let_go(self) except -1:
         """Close every descriptor; the connections leave their sets and the registry."""
-        cdef Stream stream
         self.in_turn = True
         self.listeners.clear()
         # First of all, so that nothing is taken out of an epoll instance that a fork has shared.
@@ -222,13 +215,7 @@ cdef class EpollDriver(Driver):
             close(self.reserve)
         self.epoll = self.waker = self.reserve = -1
         self.event_next = self.event_count = 0
-        for stream in list(self.streams):
-            try:
-                stream.abort(0)
-            except BaseException as error:
-                self.crashed(stream, error)
-        self.finished = True
-        return 0
+        return self.abort_all()
 
     @property
     def is_closed(self):
@@ -320,19 +307,6 @@ cdef class EpollDriver(Driver):
         except OSError:
             pass  # another part of the program was faster; the next turn tries again
         return 0
-
-    def connections_of(self, server):
-        """Return the live connections that came from a server's listeners."""
-        return [
-            connection for connection in self.streams if (<Connection> connection).server is server
-        ]
-
-    def drop(self, server):
-        """End the connections of a server at once; their disconnect handlers have begun then."""
-        cdef Connection connection
-        for connection in self.connections_of(server):
-            connection.drop()
-        self.context.run(self._settle)
 
     # --- a turn -----------------------------------------------------------------------------
 

@@ -44,15 +44,20 @@ cdef class MemoryDriver(Driver):
 
     cdef dict wires
     cdef bint waiting
+    cdef public object on_work     # called, in any thread, when `run` gets something to do
 
     def __cinit__(self, loop=None):
         self.wires = {}
         self.tick = 1
 
     def __del__(self):
-        self.in_turn = True
-        for stream in list(self.streams):
-            (<Stream> stream).abort(0)
+        self.abort_all()
+
+    def close(self):
+        """Drop every connection; their disconnect handlers have begun then."""
+        self.abort_all()
+        self.in_turn = False
+        self.context.run(self._settle)
 
     # --- the peer's side --------------------------------------------------------------------
 
@@ -179,8 +184,7 @@ cdef class MemoryDriver(Driver):
         return <int64_t> self.tick * (1000000000 // TICKS_PER_SECOND)
 
     cdef int schedule(self) except -1:
-        self.waiting = True
-        return 0
+        return self.wake()
 
     cdef int schedule_sweep(self) except -1:
         return 0
@@ -215,6 +219,8 @@ cdef class MemoryDriver(Driver):
         return 0
 
     cdef int update_interest(self, Stream stream) except -1:
+        if self.on_work is not None:
+            self.on_work()  # whoever feeds may go on
         return 0
 
     cdef int shut_down(self, Stream stream) except -1:
@@ -227,5 +233,8 @@ cdef class MemoryDriver(Driver):
         return 0
 
     cdef int wake(self) except -1:
-        self.waiting = True
+        if not self.waiting:
+            self.waiting = True
+            if self.on_work is not None:
+                self.on_work()
         return 0

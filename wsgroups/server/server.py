@@ -7,6 +7,8 @@ import logging
 import os
 import resource
 import socket
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -14,8 +16,8 @@ from wsgroups.closing import CloseCode, close_payload
 from wsgroups.connection.connection import Connection
 from wsgroups.connection.head import RequestHead
 from wsgroups.connection.http import HttpLimits, HttpPhase
+from wsgroups.connection.stream import Driver
 from wsgroups.drivers.choice import acquire_driver, release_driver
-from wsgroups.drivers.epoll import EpollDriver
 from wsgroups.errors import HTTPError
 from wsgroups.policy import ServerConfig, check_options
 from wsgroups.server.listening import open_sockets
@@ -60,7 +62,8 @@ class Server:
         self._sockets: list[socket.socket] = []
         self._endpoints: list[Endpoint] = []
         self._host, self._port = config.uds or config.host, 0 if config.uds else config.port
-        self._driver: EpollDriver | None = None
+        self._listeners: list[Callable[[], None]] = []  # what stops each
+        self._driver: Driver | None = None
         self._hurry = asyncio.Event()
         self._closed = asyncio.Event()
         self._limits = HttpLimits(
@@ -127,31 +130,35 @@ class Server:
         """
         if self._driver is not None:
             raise RuntimeError("this server was started already")
-        loop = asyncio.get_running_loop()
-        sockets = open_sockets(self.config)
         try:
-            driver = acquire_driver(loop)
-        except BaseException:
-            for sock in sockets:
-                sock.close()
-            raise
-        self._sockets, self._driver = sockets, driver
-        if self.config.uds is None:
-            self._host, self._port = sockets[0].getsockname()[:2]
-        try:
-            for sock in sockets:
-                self._listen(driver, sock)
+            self._open(asyncio.get_running_loop())
         except BaseException:
             await self.close()
             raise
 
-    def _listen(self, driver: EpollDriver, sock: socket.socket) -> None:
-        is_tcp = sock.family != socket.AF_UNIX
-        endpoint = self._app.endpoint("http", sock.getsockname()[1] if is_tcp else None)
-        self._endpoints.append(endpoint)
-        driver.listen(sock.fileno(), self._acceptor(driver, endpoint))
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Listen, and set `_driver` to what serves those who come."""
+        self._sockets = open_sockets(self.config)
+        try:
+            driver = self._driver = acquire_driver(loop)
+        except BaseException:
+            for sock in self._sockets:
+                sock.close()
+            self._sockets = []
+            raise
+        if self.config.uds is None:
+            self._host, self._port = self._sockets[0].getsockname()[:2]
+        for sock in self._sockets:
+            is_tcp = sock.family != socket.AF_UNIX
+            port = sock.getsockname()[1] if is_tcp else None
+            driver.listen(sock.fileno(), self._acceptor(driver, port))
+            self._listeners.append(partial(driver.stop_listening, sock.fileno()))
 
-    def _acceptor(self, driver: EpollDriver, endpoint: Endpoint) -> Any:
+    def _acceptor(self, driver: Driver, port: int | None) -> Callable[[Connection], None]:
+        """Return what gives each new connection of a port its first phase."""
+        endpoint = self._app.endpoint("http", port)
+        self._endpoints.append(endpoint)
+
         def accepted(connection: Connection) -> None:
             connection.server = self
             refusal = None
@@ -161,7 +168,7 @@ class Server:
 
         return accepted
 
-    def _is_full(self, driver: EpollDriver, peers: int) -> bool:
+    def _is_full(self, driver: Driver, peers: int) -> bool:
         """True when the newest connection is one too many; `peers` are all in this loop."""
         wanted = self.config.max_connections
         if 0 < wanted < peers and wanted < len(driver.connections_of(self)):
@@ -198,24 +205,28 @@ class Server:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.config.drain_timeout
         try:
-            self._stop_listening(driver)
+            self._stop_listening()
             await self._drain(driver, payload, deadline)
             driver.drop(self)
             await self._app.settle(max(1.0, deadline - loop.time()))
         finally:
             driver.drop(self)
-            release_driver(loop)
+            self._release(loop)
             self._closed.set()
+
+    def _release(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the driver go."""
+        release_driver(loop)
 
     def hurry(self) -> None:
         """Cut a drain short: drop what is still connected."""
         self._hurry.set()
 
-    def _stop_listening(self, driver: EpollDriver) -> None:
+    def _stop_listening(self) -> None:
         for endpoint in self._endpoints:
             endpoint.is_closing = True
-        for sock in self._sockets:
-            driver.stop_listening(sock.fileno())
+        while self._listeners:
+            self._listeners.pop()()
         for sock in self._sockets:
             sock.close()
         if self.config.uds:
@@ -226,7 +237,7 @@ class Server:
             except OSError as error:  # no reason to let the clients wait
                 logger.warning("the Unix socket could not be removed: %s", error)
 
-    async def _drain(self, driver: EpollDriver, payload: bytes, deadline: float) -> None:
+    async def _drain(self, driver: Driver, payload: bytes, deadline: float) -> None:
         """Close every connection and wait until they are gone, in time or in a hurry."""
         gone = asyncio.Event()
         driver.watchers.append(gone.set)
