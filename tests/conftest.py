@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from wsgroups.repeats import repeats
+
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
@@ -62,6 +64,7 @@ def _process_is_clean(request: pytest.FixtureRequest) -> Iterator[None]:
 
     It ends after the loop of the test has been closed.
     """
+    repeats.forget()
     descriptors = _descriptors()
     threads = set(threading.enumerate())
     logging.getLogger().addHandler(_errors)

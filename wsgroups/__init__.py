@@ -10,7 +10,7 @@ The layers, top to bottom; each imports only what stands below it, and a test ho
     drivers      move bytes between descriptors and connections
     connection   one object per socket: HTTP phase, WebSocket phase, what is still to send
     codec        frames, masking, UTF-8: bytes in, events out
-    vocabulary   errors, closing, enums, ids, policy: the standard library only
+    vocabulary   errors, closing, enums, ids, policy, repeats: the standard library only
 """
 
 from wsgroups.client.connecting import Backoff, connect

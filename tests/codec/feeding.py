@@ -1,4 +1,8 @@
-"""The ways in which one stream can reach a decoder; the outcome must not depend on them."""
+"""The ways in which one stream can reach a decoder; the outcome must not depend on them.
+
+Nor must it depend on the side: a client's stream means the same to a server as its frames without
+masks mean to a client.
+"""
 
 from collections.abc import Iterator
 from typing import TypeAlias
@@ -19,8 +23,8 @@ def decode(
 ) -> list[Event]:
     """Return the events of a stream, having fed it whole, in two parts, and byte by byte.
 
-    A failure is given as its code alone. The last byte of the stream is checked to be needed: its
-    events come with it and not before, unless the stream goes on behind a Close or a failure.
+    A failure is given as its code alone. What a server's side makes of frames that are masked, a
+    client's side has to make of them without their masks.
     """
 
     def run(parts: Iterator[bytes], *, directly: bool) -> list[Event]:
@@ -33,6 +37,9 @@ def decode(
         return [_without_detail(event) for part in parts for event in take(part)]
 
     whole = run(iter([stream]), directly=False)
+    if expect_mask and (bare := unmasked(stream)) is not None:
+        options = {"max_message_size": max_message_size, "max_fragments": max_fragments}
+        assert decode(bare, expect_mask=False, **options) == whole, "on a client's side"
     for directly in (False, True):
         assert run(iter([stream]), directly=directly) == whole
         assert run(_bytes_of(stream), directly=directly) == whole, "byte by byte"
@@ -79,6 +86,25 @@ def masked(first: int, payload: bytes = b"", key: bytes = b"\x37\xfa\x21\x3d") -
     else:
         length = b"\xff" + size.to_bytes(8, "big")
     return bytes([first]) + length + key + xored(payload, key)
+
+
+def unmasked(stream: bytes) -> bytes | None:
+    """Return a client's frames as a server would send them; None when some are not masked.
+
+    The last one may be cut anywhere.
+    """
+    frames = b""
+    while len(stream) >= 2:
+        if not stream[1] & 0x80:
+            return None
+        size = stream[1] & 0x7F
+        start = {126: 4, 127: 10}.get(size, 2)
+        if start > 2:
+            size = int.from_bytes(stream[2:start], "big")
+        key, body = stream[start : start + 4], stream[start + 4 :]
+        frames += bytes([stream[0], stream[1] & 0x7F]) + stream[2:start] + xored(body[:size], key)
+        stream = body[size:]
+    return frames + stream
 
 
 def xored(payload: bytes, key: bytes) -> bytes:

@@ -4,6 +4,10 @@ import logging
 
 cimport cython
 
+from wsgroups.repeats import repeats
+
+logging.getLogger("wsgroups").addFilter(repeats)
+
 cdef enum:
     PREVIEW = 100             # characters or bytes of a payload that a line shows
 

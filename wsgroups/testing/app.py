@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from wsgroups.client.opening import Address, Opening
 from wsgroups.policy import ServerConfig, check_options
+from wsgroups.repeats import repeats
 from wsgroups.server.server import Application, Server
 from wsgroups.testing.client import Client
 from wsgroups.testing.exchange import Exchange, Reply
@@ -61,7 +62,8 @@ class App:
         self._clients: list[Client] = []
 
     async def __aenter__(self) -> Self:
-        """Start serving."""
+        """Start serving, with a log that has left nothing out yet."""
+        repeats.forget()
         await self.server.start()
         return self
 
