@@ -12,14 +12,14 @@ FUZZ_SEED ?= 1
 SANITIZED := build/asan
 ASAN_SECONDS ?= 60
 
-.PHONY: demo test check format bench asan fuzz browser-test install clean
+.PHONY: demo test check docs format bench asan fuzz browser-test install clean
 
 install: $(STAMP)
 
 $(STAMP): $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip setuptools
-	$(BIN)/pip install --quiet --editable '.[test,check,bench,browser]'
+	$(BIN)/pip install --quiet --editable '.[test,check,bench,browser,docs]'
 	touch $@
 
 demo: install  ## start the chat and print its address
@@ -34,12 +34,22 @@ check: install  ## format, lint, types, layers
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint wsgroups
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py tests/test_public_surface.py tests/test_stubs.py
+	$(BUILD_DOCS)
+
+docs: install  ## the documentation site, without anything from the internet
+	$(BUILD_DOCS)
+	@echo "built: $(SITE)/index.html (python -m http.server --directory $(SITE))"
+
+SITE := build/site
+# The theme says at length that another major version of MkDocs will come; the extra pins this one.
+BUILD_DOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $(SITE)
 
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 bench: install  ## server CPU against peers: about half an hour, results in benchmarks/results
+	$(BIN)/python -m benchmarks.rooms
 	$(BIN)/python -m benchmarks
 
 browser-test: install  ## the chat in a real Chromium; screenshots in build/screenshots
