@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 from websockets.asyncio.client import ClientConnection, connect
 
 from wsgroups import Handle, HandlerStatus, Request, Server, WebSocket
+from wsgroups.testing import App, Client
 
 PATIENCE = 20.0  # seconds; nothing here takes so long unless it is broken
 
@@ -66,6 +67,7 @@ class Gate:
     def __init__(
         self, handle: Handle, group: str = "room", path: str = "/ws", **upgrade: Any
     ) -> None:
+        self.path = path
         self._sockets: asyncio.Queue[WebSocket] = asyncio.Queue()
 
         @handle.get(path)
@@ -77,6 +79,10 @@ class Gate:
     async def next(self) -> WebSocket:
         """Return the socket that came next."""
         return await soon(self._sockets.get())
+
+    async def admit(self, app: App, count: int) -> list[tuple[Client, WebSocket]]:
+        """Connect so many clients and return both ends of each socket."""
+        return [(await app.connect(self.path), await self.next()) for _ in range(count)]
 
 
 def client(server: Server, path: str = "/ws", **options: Any) -> connect:
@@ -270,21 +276,6 @@ async def wire(server: Server) -> AsyncIterator[Wire]:
         yield Wire(sock)
     finally:
         sock.close()
-
-
-Ends = list[tuple[Wire, WebSocket]]
-
-
-@contextlib.asynccontextmanager
-async def opened(server: Server, gate: Gate, count: int, path: str = "/ws") -> AsyncIterator[Ends]:
-    """Both ends of so many sockets."""
-    async with contextlib.AsyncExitStack() as stack:
-        ends: Ends = []
-        for _ in range(count):
-            connection = await stack.enter_async_context(wire(server))
-            await connection.upgrade(path)
-            ends.append((connection, await gate.next()))
-        yield ends
 
 
 async def ask(server: Server, data: bytes) -> Answer:

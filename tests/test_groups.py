@@ -1,54 +1,28 @@
 """Groups and sets of sockets: who is in them, their verbs, their policy, and unknown ones."""
 
 import asyncio
-import contextlib
 import logging
 from typing import Any
 
 import pytest
 
-from tests.support import (
-    BINARY,
-    CLOSE,
-    PING,
-    TEXT,
-    Ends,
-    Gate,
-    Wire,
-    ask,
-    frame,
-    handshake,
-    opened,
-    quiet_handle,
-    turns,
-    until,
-    wire,
-)
+from tests.support import PING, TEXT, Gate, frame, quiet_handle, soon, turns, until, wire
 from wsgroups import (
     CloseCode,
+    CloseInfo,
     GroupPolicy,
     Handle,
     HandlerStatus,
+    HandshakeFailedError,
     Request,
     SendResult,
+    Side,
     SocketSet,
     UnknownGroupError,
     WebSocket,
     serve,
+    testing,
 )
-
-
-async def received(ends: Ends) -> list[bytes]:
-    """Send each client a mark of its own and return what it got before that."""
-    got = []
-    for connection, ws in ends:
-        ws.send("mark")
-        payloads = b""
-        while (message := await connection.frame()) != (TEXT, b"mark"):
-            payloads += message[1]
-        got.append(payloads)
-    return got
-
 
 # --- who is in it ---------------------------------------------------------------------------
 
@@ -57,20 +31,22 @@ async def test_a_group_knows_its_sockets() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
     group = handle.group("room")
-    async with serve(handle, port=0) as server:
+    async with testing.start(handle) as app:
         assert (len(group), list(group), group.ids()) == (0, [], [])
-        async with opened(server, gate, 3) as ends:
-            sockets = [ws for _, ws in ends]
-            assert len(group) == 3
-            assert set(group) == set(sockets)
-            assert set(group.ids()) == {ws.id for ws in sockets}
-            assert all(ws in group and ws.id in group for ws in sockets)
-            assert sockets[0].id + 1000 not in group
-            assert WebSocket(0) not in group
-            assert all(ws.group is group for ws in group)
-            sockets[1].disconnect()
-            assert sockets[1] not in group
-            assert set(group) == {sockets[0], sockets[2]}
+        ends = await gate.admit(app, 3)
+        sockets = [ws for _, ws in ends]
+        assert len(group) == 3
+        assert set(group) == set(sockets)
+        assert set(group.ids()) == {ws.id for ws in sockets}
+        assert all(ws in group and ws.id in group for ws in sockets)
+        assert sockets[0].id + 1000 not in group
+        assert WebSocket(0) not in group
+        assert all(ws.group is group for ws in group)
+        sockets[1].disconnect()
+        assert sockets[1] not in group
+        assert set(group) == {sockets[0], sockets[2]}
+        for client, _ in ends:
+            client.abort()
         await until(lambda: len(group) == 0)
     assert list(group) == []
 
@@ -88,22 +64,20 @@ async def test_a_socket_is_in_exactly_one_group() -> None:
     handle = quiet_handle()
     handle.websocket("other")(lambda message, ws: ws.send("other"))
     gate, other = Gate(handle), Gate(handle, "other", "/other")
-    async with (
-        serve(handle, port=0) as server,
-        opened(server, gate, 1) as ours,
-        opened(server, other, 1, "/other") as theirs,
-    ):
-        assert handle.group("room").ids() == [ours[0][1].id]
-        assert handle.group("other").ids() == [theirs[0][1].id]
-        assert ours[0][1] not in handle.group("other")
+    async with testing.start(handle) as app:
+        ((_, ours),) = await gate.admit(app, 1)
+        ((_, theirs),) = await other.admit(app, 1)
+        assert handle.group("room").ids() == [ours.id]
+        assert handle.group("other").ids() == [theirs.id]
+        assert ours not in handle.group("other")
 
 
 async def test_members_come_and_go_in_any_order() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
     group = handle.group("room")
-    async with serve(handle, port=0) as server, opened(server, gate, 40) as ends:
-        left = {ws for _, ws in ends}
+    async with testing.start(handle) as app:
+        left = {ws for _, ws in await gate.admit(app, 40)}
         for step in (3, 2, 1):
             for ws in sorted(left, key=int)[::step]:
                 ws.disconnect()
@@ -119,47 +93,50 @@ async def test_members_come_and_go_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("data", "is_text", "expected"),
     [
-        ("grüße", None, (TEXT, "grüße".encode())),
-        (b"\x00", None, (BINARY, b"\x00")),
-        (bytearray(b"x"), None, (BINARY, b"x")),
-        (b"text", True, (TEXT, b"text")),
-        ("x" * 100_000, None, (TEXT, b"x" * 100_000)),
-        (b"x" * 100_000, None, (BINARY, b"x" * 100_000)),
+        ("grüße", None, "grüße"),
+        (b"\x00", None, b"\x00"),
+        (bytearray(b"x"), None, b"x"),
+        (b"text", True, "text"),
+        ("x" * 100_000, None, "x" * 100_000),
+        (b"x" * 100_000, None, b"x" * 100_000),
     ],
 )
 async def test_send_reaches_every_member(
-    data: Any, is_text: bool | None, expected: tuple[int, bytes]
+    data: Any, is_text: bool | None, expected: str | bytes
 ) -> None:
     handle = quiet_handle()
     gate = Gate(handle)
-    async with serve(handle, port=0) as server, opened(server, gate, 5) as ends:
+    async with testing.start(handle) as app:
+        ends = await gate.admit(app, 5)
         assert handle.group("room").send(data, is_text=is_text) == 5
-        for connection, _ in ends:
-            assert await connection.frame() == expected
+        for client, _ in ends:
+            await client.expect(expected)
 
 
 async def test_send_json_and_the_names_of_the_original_reach_every_member() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
     group = handle.group("room")
-    async with serve(handle, port=0) as server, opened(server, gate, 3) as ends:
+    async with testing.start(handle) as app:
+        (a, ann), (b, bob), (c, eve) = await gate.admit(app, 3)
         assert group.send_json({"a": 1}) == 3
-        assert group.send_json([2], exclude=ends[0][1]) == 2
+        assert group.send_json([2], exclude=ann) == 2
         assert group.send_to_all("three") == 3
-        assert group.send_to_all_except_one("four", ends[1][1]) == 2
-        assert group.send_to_all_except_one("five", ends[2][1].id) == 2
-        assert await received(ends) == [
-            b'{"a":1}threefourfive',
-            b'{"a":1}[2]threefive',
-            b'{"a":1}[2]threefour',
-        ]
+        assert group.send_to_all_except_one("four", bob) == 2
+        assert group.send_to_all_except_one("five", eve.id) == 2
+        await a.expect('{"a":1}', "three", "four", "five")
+        await b.expect('{"a":1}', "[2]", "three", "five")
+        await c.expect('{"a":1}', "[2]", "three", "four")
+        for client in (a, b, c):
+            await client.expect_silence()
 
 
 async def test_exclude_takes_sockets_ids_and_sets() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
     group = handle.group("room")
-    async with serve(handle, port=0) as server, opened(server, gate, 4) as ends:
+    async with testing.start(handle) as app:
+        ends = await gate.admit(app, 4)
         one, two, three, four = (ws for _, ws in ends)
         excluded: list[tuple[Any, int]] = [
             ((), 4),
@@ -179,23 +156,28 @@ async def test_exclude_takes_sockets_ids_and_sets() -> None:
             (four.id + 1, 4),
         ]
         for number, (exclude, count) in enumerate(excluded):
-            assert group.send(f"{number},", exclude) == count, exclude
-        assert await received(ends) == [
-            b"0,9,10,12,13,14,",
-            b"0,1,2,3,9,12,13,14,",
-            b"0,1,2,3,4,5,6,9,12,13,14,",
-            b"0,1,2,3,4,5,6,7,8,9,10,12,13,14,",
+            assert group.send(str(number), exclude) == count, exclude
+        expected = [
+            "0 9 10 12 13 14",
+            "0 1 2 3 9 12 13 14",
+            "0 1 2 3 4 5 6 9 12 13 14",
+            "0 1 2 3 4 5 6 7 8 9 10 12 13 14",
         ]
+        for (client, _), numbers in zip(ends, expected, strict=True):
+            await client.expect(*numbers.split())
+            await client.expect_silence()
 
 
 async def test_exclude_refuses_what_is_no_socket() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
     wrong: Any
-    async with serve(handle, port=0) as server, opened(server, gate, 1):
+    async with testing.start(handle) as app:
+        ((client, _),) = await gate.admit(app, 1)
         for wrong in (None, 1.5, "x", b"x", [None], ["x"]):
             with pytest.raises(TypeError):
                 handle.group("room").send("x", wrong)
+        await client.expect_silence()
 
 
 async def test_send_of_no_message_is_refused_even_with_no_members() -> None:
@@ -212,15 +194,15 @@ async def test_close_begins_the_handshake_with_every_member() -> None:
     gone: list[WebSocket] = []
     handle.websocket_disconnect("room")(gone.append)
     group = handle.group("room")
-    async with serve(handle, port=0) as server, opened(server, gate, 4) as ends:
+    async with testing.start(handle) as app:
+        ends = await gate.admit(app, 4)
         with pytest.raises(ValueError, match="1005"):
             group.close(1005)
         assert len(group) == 4
         group.close(CloseCode.SERVICE_RESTART, "moving")
         assert len(group) == 0
-        for connection, _ in ends:
-            assert await connection.closing() == (1012, "moving")
-            await connection.send(frame(CLOSE, b"\x03\xf4"))
+        for client, _ in ends:
+            await client.expect_close(1012, "moving")
         await until(lambda: len(gone) == 4)
         assert all(ws.close_info.clean for ws in gone)
     assert len(gone) == 4
@@ -230,23 +212,16 @@ async def test_a_member_that_is_gone_is_not_counted() -> None:
     handle = quiet_handle(write_limit=1 << 20)
     gate = Gate(handle)
     group = handle.group("room")
-    async with serve(handle, port=0) as server, opened(server, gate, 2) as ends:
-        slow, ready = ends
-        reading = asyncio.ensure_future(_read_on(ready[0]))
-        while slow[1] in group:
+    async with testing.start(handle) as app:
+        (client, slow), (_, ready) = await gate.admit(app, 2)
+        client.hang()
+        while slow in group:
             group.send(bytes(65_536))
             await turns(20)
-        assert group.ids() == [ready[1].id]
+        assert group.ids() == [ready.id]
         assert group.send("x") == 1
-        await until(lambda: slow[1].close_info)
-        assert slow[1].close_info.code == 1013
-        reading.cancel()
-
-
-async def _read_on(connection: Wire) -> None:
-    with contextlib.suppress(asyncio.CancelledError):
-        while True:
-            await connection.frame()
+        await until(lambda: slow.close_info)
+        assert slow.close_info.code == 1013
 
 
 async def test_handlers_may_send_to_the_group_they_are_in() -> None:
@@ -260,21 +235,24 @@ async def test_handlers_may_send_to_the_group_they_are_in() -> None:
     @handle.websocket_disconnect("room")
     def on_disconnect(ws: WebSocket) -> None:
         assert ws not in ws.group
-        ws.group.send("left,")
+        ws.group.send("left")
 
-    async with serve(handle, port=0) as server, opened(server, gate, 3) as ends:
-        await ends[0][0].send(frame(TEXT, b"hello,") + frame(CLOSE))
-        assert await ends[0][0].closing() == (1005, "")
-        for connection, _ in ends[1:]:
-            assert await connection.frame() == (TEXT, b"hello,")
-            assert await connection.frame() == (TEXT, b"left,")
+    async with testing.start(handle) as app:
+        (leaving, _), *others = await gate.admit(app, 3)
+        await leaving.send("hello")
+        await leaving.close()
+        assert leaving.close_info == CloseInfo(1000, "", True, Side.LOCAL)
+        for client, _ in others:
+            await client.expect("hello", "left")
+            await client.expect_silence()
 
 
 async def test_closing_in_the_middle_of_a_walk_harms_nobody() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
     group = handle.group("room")
-    async with serve(handle, port=0) as server, opened(server, gate, 10) as ends:
+    async with testing.start(handle) as app:
+        ends = await gate.admit(app, 10)
         for number, ws in enumerate(group):
             if number % 2:
                 ws.disconnect()
@@ -290,23 +268,24 @@ async def test_a_set_is_joined_and_left_and_forgets_the_dead() -> None:
     handle = quiet_handle()
     handle.websocket("other")(lambda message, ws: None)
     gate, other = Gate(handle), Gate(handle, "other", "/other")
-    async with (
-        serve(handle, port=0) as server,
-        opened(server, gate, 2) as ends,
-        opened(server, other, 1, "/other") as more,
-    ):
-        one, two, three = (ws for _, ws in ends + more)
+    async with testing.start(handle) as app:
+        ends = await gate.admit(app, 2) + await other.admit(app, 1)
+        (a, one), (b, two), (c, three) = ends
         favourites = SocketSet([one, two.id])
         assert favourites.add(three)
         assert favourites.add(three)
         assert not favourites.add(0)
         assert (len(favourites), set(favourites)) == (3, {one, two, three})
-        assert favourites.send("a,") == 3
+        assert favourites.send("to three") == 3
         favourites.discard(two)
         favourites.discard(two)
         favourites.discard(0)
-        assert favourites.send("b,", exclude=one) == 1
-        assert await received(ends + more) == [b"a,", b"a,", b"a,b,"]
+        assert favourites.send("to one", exclude=one) == 1
+        await a.expect("to three")
+        await b.expect("to three")
+        await c.expect("to three", "to one")
+        for client, _ in ends:
+            await client.expect_silence()
         one.disconnect()
         assert favourites.ids() == [three.id]
         assert not favourites.add(one)
@@ -321,10 +300,12 @@ async def test_a_set_is_joined_and_left_and_forgets_the_dead() -> None:
 async def test_a_socket_may_outlive_the_sets_it_is_in() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
-    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
-        for _ in range(100):
-            SocketSet([ends[0][1]]).send("x")
-        assert await received(ends) == [b"x" * 100]
+    async with testing.start(handle) as app:
+        ((client, ws),) = await gate.admit(app, 1)
+        for number in range(100):
+            SocketSet([ws]).send(str(number))
+        await client.expect(*map(str, range(100)))
+        await client.expect_silence()
 
 
 # --- policy ---------------------------------------------------------------------------------
@@ -337,14 +318,13 @@ async def test_each_group_has_its_own_policy() -> None:
         handle.websocket(name)(lambda message, ws: ws.send(message))
         Gate(handle, name, f"/{name}")
     assert handle.group("small").policy.max_message_size == 100
-    async with serve(handle, port=0) as server:
+    async with testing.start(handle) as app:
         for name, limit in (("small", 100), ("large", 1000)):
-            async with wire(server) as connection:
-                await connection.upgrade(f"/{name}")
-                await connection.send(frame(TEXT, b"x" * limit))
-                assert await connection.frame() == (TEXT, b"x" * limit)
-                await connection.send(frame(TEXT, b"x" * (limit + 1)))
-                assert await connection.closing() == (1009, "")
+            async with app.connect(f"/{name}") as client:
+                await client.send("x" * limit)
+                await client.expect("x" * limit)
+                await client.send("x" * (limit + 1))
+                await client.expect_close(1009, "")
 
 
 async def test_a_changed_policy_holds_for_live_sockets_at_once() -> None:
@@ -370,8 +350,9 @@ async def test_a_changed_policy_holds_for_live_sockets_at_once() -> None:
 async def test_a_changed_write_policy_holds_for_live_sockets() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
-    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
-        ws = ends[0][1]
+    async with testing.start(handle) as app:
+        ((client, ws),) = await gate.admit(app, 1)
+        client.hang()
         handle.group("room", write_high_water=1, write_limit=2, slow_consumer="drop_newest")
         while ws.send(bytes(100_000)) is not SendResult.DROPPED:
             await turns()
@@ -380,28 +361,31 @@ async def test_a_changed_write_policy_holds_for_live_sockets() -> None:
 
 async def test_a_changed_keepalive_holds_for_live_sockets() -> None:
     handle = quiet_handle(ping_interval=None)
-    gate = Gate(handle)
-    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
+    Gate(handle)
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
         handle.group("room", ping_interval=0.1, ping_timeout=None)
         for _ in range(2):
-            assert await ends[0][0].frame() == (PING, b"")
+            assert await connection.frame() == (PING, b"")
 
 
 async def test_changed_origins_hold_for_the_next_client() -> None:
     handle = quiet_handle()
     Gate(handle)
-    offer = handshake("/ws", "Origin: http://other.example")
-    async with serve(handle, port=0) as server:
-        assert (await ask(server, offer)).status == 403
-        handle.group("room", origins=["http://other.example"])
-        assert (await ask(server, offer)).status == 101
+    other = "http://other.example"
+    async with testing.start(handle) as app:
+        with pytest.raises(HandshakeFailedError, match=r"status 403$"):
+            await app.connect("/ws", origin=other)
+        handle.group("room", origins=[other])
+        await app.connect("/ws", origin=other)
         handle.group("room", origins=None)
-        assert (await ask(server, offer)).status == 403
+        with pytest.raises(HandshakeFailedError, match=r"status 403$"):
+            await app.connect("/ws", origin=other)
 
 
 async def test_a_changed_queue_bound_holds_for_the_next_burst() -> None:
     handle = Handle()
-    gate = Gate(handle)
+    Gate(handle)
     log: list[str] = []
     gone_on = asyncio.Event()
 
@@ -411,14 +395,16 @@ async def test_a_changed_queue_bound_holds_for_the_next_burst() -> None:
         await gone_on.wait()
 
     handle.group("room", max_queued_events=1)
-    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
-        await ends[0][0].send(b"".join(frame(TEXT, b"%d" % i) for i in range(5)))
+    async with testing.start(handle) as app, app.connect("/ws") as client:
+        for number in range(5):
+            await client.send(str(number))
         await until(lambda: log)
-        await ends[0][0].send(frame(PING))
+        answered = asyncio.ensure_future(client.ping())
         await turns(20)
         assert log == ["0"]
+        assert not answered.done()
         gone_on.set()
-        await ends[0][0].frame()
+        await soon(answered)
         await until(lambda: len(log) == 5)
     assert log == list("01234")
 
@@ -436,7 +422,7 @@ async def test_a_changed_queue_bound_holds_for_the_next_burst() -> None:
         {"close_timeout": 0},
         {"handler_grace": 0},
         {"max_queued_events": 0},
-        {"slow_consumer": "wait"},
+        {"slow_consumer": "hope"},
     ],
 )
 def test_a_policy_that_cannot_work_is_refused_by_name(policy: dict[str, Any]) -> None:
@@ -472,23 +458,24 @@ def test_an_option_that_does_not_exist_is_refused_with_the_one_that_does() -> No
 async def test_a_socket_of_an_unknown_group_is_push_only() -> None:
     handle = Handle()
     gate = Gate(handle, "nobody")
-    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
-        connection, ws = ends[0]
+    async with testing.start(handle) as app:
+        ((client, ws),) = await gate.admit(app, 1)
         assert ws.group.name == "nobody"
-        await connection.send(frame(TEXT, b"lost") + frame(BINARY, b"lost") + frame(PING, b"x"))
-        assert await connection.frame() == (10, b"x")
+        await client.send("lost")
+        await client.send(b"lost")
+        await client.expect_silence()
         assert handle.group("nobody").send("push") == 1
-        assert await connection.frame() == (TEXT, b"push")
-        await connection.send(frame(CLOSE, b"\x03\xe8"))
-        assert await connection.closing() == (1000, "")
+        await client.expect("push")
+        await client.close()
+        assert client.close_info == CloseInfo(1000, "", True, Side.LOCAL)
 
 
 async def test_an_unknown_group_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     handle = Handle()
     handle.websocket("nobodies")(lambda message, ws: None)
     gate = Gate(handle, "nobody")
-    async with serve(handle, port=0) as server, opened(server, gate, 3):
-        pass
+    async with testing.start(handle) as app:
+        await gate.admit(app, 3)
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert "'nobody'" in warnings[0]
@@ -499,11 +486,12 @@ async def test_disconnect_fires_when_it_is_registered_after_the_upgrade() -> Non
     handle = Handle()
     gate = Gate(handle, "nobody")
     gone: list[WebSocket] = []
-    async with serve(handle, port=0) as server:
-        async with opened(server, gate, 1) as ends:
-            handle.websocket_disconnect("nobody")(gone.append)
+    async with testing.start(handle) as app:
+        ((client, ws),) = await gate.admit(app, 1)
+        handle.websocket_disconnect("nobody")(gone.append)
+        client.abort()
         await until(lambda: gone)
-        assert gone == [ends[0][1]]
+        assert gone == [ws]
 
 
 async def test_strict_groups_refuse_an_unknown_one() -> None:
@@ -518,8 +506,9 @@ async def test_strict_groups_refuse_an_unknown_one() -> None:
         request.send_upgrade("room")
         return HandlerStatus.HANDLED
 
-    async with serve(handle, port=0) as server, wire(server) as connection:
-        await connection.upgrade()
+    async with testing.start(handle) as app, app.connect("/ws") as client:
+        await client.send("hello")
+        await client.expect("hello")
 
 
 async def test_a_strict_group_that_nobody_catches_is_an_error_of_the_server(
@@ -527,8 +516,9 @@ async def test_a_strict_group_that_nobody_catches_is_an_error_of_the_server(
 ) -> None:
     handle = Handle(strict_groups=True)
     Gate(handle, "nobody")
-    async with serve(handle, port=0) as server:
-        assert (await ask(server, handshake())).status == 500
+    async with testing.start(handle) as app:
+        with pytest.raises(HandshakeFailedError, match=r"status 500$"):
+            await app.connect("/ws")
     assert len(error_log) == 1
 
 
@@ -545,19 +535,16 @@ async def test_a_group_may_be_bound_to_a_port() -> None:
         return HandlerStatus.HANDLED
 
     handle.websocket("room")(lambda message, ws: heard.append(f"any {message}"))
-    async with (
-        serve(handle, port=0) as first,
-        serve(handle, port=0) as second,
-        wire(first) as a,
-        wire(second) as b,
-    ):
-        bound = handle.group("room", port=second.port, max_message_size=3)
-        handle.websocket("room", port=second.port)(lambda message, ws: heard.append(message))
-        await a.upgrade()
-        await b.upgrade()
+    async with testing.start(handle) as first, testing.start(handle) as second:
+        port = second.server.port
+        bound = handle.group("room", port=port, max_message_size=3)
+        handle.websocket("room", port=port)(lambda message, ws: heard.append(message))
+        a, b = await first.connect("/ws"), await second.connect("/ws")
         assert (len(handle.group("room")), len(bound)) == (1, 1)
-        await a.send(frame(TEXT, b"long"))
-        await until(lambda: heard == ["any long"])
-        await b.send(frame(TEXT, b"yes") + frame(TEXT, b"long"))
-        assert await b.closing() == (1009, "")
+        await a.send("long")
+        await a.expect_silence()
+        assert heard == ["any long"]
+        await b.send("yes")
+        await b.send("long")
+        await b.expect_close(1009, "")
         assert heard == ["any long", "yes"]

@@ -6,30 +6,20 @@ from typing import Any
 
 import pytest
 
-from tests.support import (
-    BINARY,
-    CLOSE,
-    TEXT,
-    ask,
-    frame,
-    handshake,
-    request,
-    turns,
-    until,
-    wire,
-)
+from tests.support import turns, until
 from wsgroups import (
     CloseInfo,
     DuplicateHandlerError,
     Handle,
     HandlerStatus,
+    HandshakeFailedError,
     Request,
     SendResult,
     Side,
     SocketSet,
     WebSocket,
     WebSocketHandler,
-    serve,
+    testing,
 )
 
 
@@ -63,34 +53,30 @@ def chat_handle() -> Handle:
 
 
 async def test_each_socket_has_its_object() -> None:
-    async with (
-        serve(chat_handle(), port=0) as server,
-        wire(server) as ann,
-        wire(server) as bob,
-    ):
-        await ann.upgrade("/chat/Ann?from=here")
-        assert await ann.frame() == (TEXT, b"Ann came, here")
-        await bob.upgrade("/chat/Bob?from=there")
-        for connection in (ann, bob):
-            assert await connection.frame() == (TEXT, b"Bob came, there")
-        await ann.send(frame(TEXT, b"hello"))
-        for connection in (ann, bob):
-            assert await connection.frame() == (TEXT, b"Ann: hello")
-        await bob.send(frame(BINARY, b"mine"))
-        assert await bob.frame() == (BINARY, b"mine")
-        await bob.send(frame(CLOSE, b"\x0f\xa0"))
-        assert await bob.closing() == (4000, "")
-        assert await ann.frame() == (TEXT, b"Bob left with 4000")
+    async with testing.start(chat_handle()) as app:
+        ann = await app.connect("/chat/Ann?from=here")
+        await ann.expect("Ann came, here")
+        bob = await app.connect("/chat/Bob?from=there")
+        for client in (ann, bob):
+            await client.expect("Bob came, there")
+        await ann.send("hello")
+        for client in (ann, bob):
+            await client.expect("Ann: hello")
+        await bob.send(b"mine")
+        await bob.expect(b"mine")
+        await bob.close(4000)
+        assert bob.close_info == CloseInfo(4000, "", True, Side.LOCAL)
+        await ann.expect("Bob left with 4000")
+        await ann.expect_silence()
 
 
 async def test_an_object_stands_for_its_socket_in_sets() -> None:
     handle = chat_handle()
-    async with serve(handle, port=0) as server, wire(server) as ann, wire(server) as bob:
-        await ann.upgrade("/chat/Ann?from=here")
-        await ann.frame()
-        await bob.upgrade("/chat/Bob?from=there")
-        for connection in (ann, bob):
-            await connection.frame()
+    async with testing.start(handle) as app:
+        ann = await app.connect("/chat/Ann?from=here")
+        bob = await app.connect("/chat/Bob?from=there")
+        await ann.expect("Ann came, here", "Bob came, there")
+        await bob.expect("Bob came, there")
         one, other = (ws.handler for ws in sorted(handle.group("chat"), key=int))
         clients = SocketSet([one])
         clients.add(other)
@@ -98,8 +84,8 @@ async def test_an_object_stands_for_its_socket_in_sets() -> None:
         assert WebSocket(one) == one.socket
         assert clients.send_to_all_except_one("to Bob", one) == 1
         assert handle.group("chat").send("to Ann", exclude=other) == 1
-        assert await bob.frame() == (TEXT, b"to Bob")
-        assert await ann.frame() == (TEXT, b"to Ann")
+        await bob.expect("to Bob")
+        await ann.expect("to Ann")
         clients.discard(one)
         assert set(clients) == {other.socket}
 
@@ -157,11 +143,10 @@ async def test_events_come_in_order_and_errors_close_with_1011(
         made.append(kind())
         request.accept(made[-1])
 
-    async with serve(handle, port=0) as server, wire(server) as connection:
-        await connection.upgrade()
-        await connection.send(frame(TEXT, b"1") + frame(TEXT, b"2") + frame(TEXT, b"fail"))
-        assert await connection.closing() == (1011, "")
-        connection.send_fin()
+    async with testing.start(handle) as app, app.connect("/ws") as client:
+        for message in ("1", "2", "fail"):
+            await client.send(message)
+        await client.expect_close(1011, "")
         await until(lambda: len(made[0].log) == 5)
         assert made[0].socket.group.name == kind.__name__
     info = CloseInfo(1011, "", False, Side.LOCAL)
@@ -187,18 +172,18 @@ class Silent(WebSocketHandler):
 
 
 @pytest.mark.parametrize(
-    ("kind", "opcode", "is_closed"),
+    ("kind", "message", "is_closed"),
     [
-        (TextOnly, BINARY, True),
-        (BinaryOnly, TEXT, True),
-        (TextOnly, TEXT, False),
-        (BinaryOnly, BINARY, False),
-        (Silent, TEXT, False),
-        (Silent, BINARY, False),
+        (TextOnly, b"binary", True),
+        (BinaryOnly, "text", True),
+        (TextOnly, "text", False),
+        (BinaryOnly, b"binary", False),
+        (Silent, "text", False),
+        (Silent, b"binary", False),
     ],
 )
 async def test_a_frame_type_without_a_method_closes_when_the_other_has_one(
-    kind: type[WebSocketHandler], opcode: int, is_closed: bool
+    kind: type[WebSocketHandler], message: str | bytes, is_closed: bool
 ) -> None:
     handle = Handle()
 
@@ -206,15 +191,14 @@ async def test_a_frame_type_without_a_method_closes_when_the_other_has_one(
     def enter(request: Request) -> HandlerStatus:
         return request.accept(kind())
 
-    async with serve(handle, port=0) as server, wire(server) as connection:
-        await connection.upgrade()
-        await connection.send(frame(opcode, b"hello") + frame(9, b"?"))
+    async with testing.start(handle) as app, app.connect("/ws") as client:
+        await client.send(message)
         if is_closed:
-            assert await connection.closing() == (1003, "")
-        elif kind is Silent:
-            assert await connection.frame() == (10, b"?")
-        else:
-            assert await connection.frame() == (opcode, b"hello")
+            await client.expect_close(1003, "")
+            return
+        if kind is not Silent:
+            await client.expect(message)
+        await client.expect_silence()
 
 
 async def test_accept_takes_what_send_upgrade_takes() -> None:
@@ -224,17 +208,16 @@ async def test_accept_takes_what_send_upgrade_takes() -> None:
     def enter(request: Request) -> HandlerStatus:
         return request.accept(Silent(), "silent", cookies={"a": "b"}, data="data")
 
-    async with serve(handle, port=0) as server, wire(server) as connection:
-        answer = await connection.upgrade()
-        assert answer.get("set-cookie") == "a=b"
+    async with testing.start(handle) as app, app.connect("/ws") as client:
+        assert client.headers.getall("Set-Cookie") == ["a=b"]
         (ws,) = handle.group("silent")
         assert ws.data == "data"
         assert isinstance(ws.handler, Silent)
         assert ws.handler.socket == ws
         ws.handler.send_json({"a": 1})
-        assert await connection.frame() == (TEXT, b'{"a":1}')
+        await client.expect('{"a":1}')
         ws.handler.close("bye", 4001)
-        assert await connection.closing() == (4001, "bye")
+        await client.expect_close(4001, "bye")
         assert ws.handler.send("too late") is SendResult.GONE
 
 
@@ -258,13 +241,15 @@ async def test_an_object_is_for_one_socket_and_a_group_for_one_style(
             errors.append(error)
             return 500
 
-    async with serve(handle, port=0) as server:
-        async with wire(server) as connection:
-            await connection.upgrade("/twice")
+    async with testing.start(handle) as app:
+        async with app.connect("/twice"):
+            pass
         for what in ("twice", "functions", "nothing"):
-            assert (await ask(server, handshake(f"/{what}"))).status == 500
-        assert (await ask(server, request("/twice", "Connection: close"))).status in (426, 500)
-    assert [type(error) for error in errors[:3]] == [ValueError, DuplicateHandlerError, TypeError]
+            with pytest.raises(HandshakeFailedError, match=r"status 500$"):
+                await app.connect(f"/{what}")
+        assert (await app.get("/twice")).status == 500
+    refused = [ValueError, DuplicateHandlerError, TypeError, ValueError]
+    assert [type(error) for error in errors] == refused
     await asyncio.sleep(0)
     with pytest.raises(DuplicateHandlerError):
         handle.websocket("Silent")(lambda message, ws: None)

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from tests.support import CLOSE, TEXT, Gate, frame, opened, quiet_handle, soon, turns, until
-from wsgroups import Handle, Room, SocketSet, WebSocket, serve
+from tests.support import PATIENCE, Gate, quiet_handle, turns, until
+from wsgroups import Handle, Room, SocketSet, WebSocket, testing
 
 
 async def test_a_message_to_a_room_goes_to_those_who_have_joined() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
-    async with serve(handle, port=0) as server, opened(server, gate, 3) as ends:
-        (a, ann), (b, bob), (c, eve) = ends
+    async with testing.start(handle) as app:
+        (a, ann), (b, bob), (c, eve) = await gate.admit(app, 3)
         assert ann.join("chess") is True
         assert bob.join("chess") is True
         assert ann.join("chess") is True  # again makes no difference
@@ -29,16 +29,18 @@ async def test_a_message_to_a_room_goes_to_those_who_have_joined() -> None:
         assert chess.send("to Bob", exclude=ann) == 1
         assert chess.send_to_all_except_one("to Ann", bob) == 1
         assert handle.room("go").send_to_all("to Eve") == 1
-        assert [await a.frame(), await a.frame()] == [(TEXT, b"to both"), (TEXT, b"to Ann")]
-        assert [await b.frame(), await b.frame()] == [(TEXT, b"to both"), (TEXT, b"to Bob")]
-        assert await c.frame() == (TEXT, b"to Eve")
+        await a.expect("to both", "to Ann")
+        await b.expect("to both", "to Bob")
+        await c.expect("to Eve")
+        for client in (a, b, c):
+            await client.expect_silence()
 
 
 async def test_a_socket_knows_its_rooms() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
-    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
-        ((connection, ws),) = ends
+    async with testing.start(handle) as app:
+        ((client, ws),) = await gate.admit(app, 1)
         others = SocketSet([ws])
         assert ws.rooms == frozenset()
         ws.join("chess")
@@ -49,8 +51,8 @@ async def test_a_socket_knows_its_rooms() -> None:
         ws.leave("never joined")
         assert ws.rooms == {"go"}
         assert len(handle.room("chess")) == 0
-        await connection.send(frame(CLOSE, b"\x03\xe8"))
-        await until(ws.is_dead)
+        await client.close()
+        assert ws.is_dead()
         assert ws.rooms == frozenset()
         assert len(handle.room("go")) == len(others) == 0
         assert ws.join("go") is False
@@ -62,22 +64,22 @@ async def test_a_socket_knows_its_rooms() -> None:
 async def test_rooms_are_shared_by_the_groups_of_a_handle_only() -> None:
     handle, stranger = quiet_handle(), quiet_handle()
     gate, other = Gate(handle), Gate(handle, group="other", path="/other")
-    async with (
-        serve(handle, port=0) as server,
-        opened(server, gate, 1) as ours,
-        opened(server, other, 1, "/other") as theirs,
-    ):
-        for _, ws in ours + theirs:
+    async with testing.start(handle) as app:
+        ends = await gate.admit(app, 1) + await other.admit(app, 1)
+        for _, ws in ends:
             ws.join("chess")
         assert handle.room("chess").send("hello") == 2
-        assert stranger.room("chess").send("hello") == 0
+        assert stranger.room("chess").send("nobody") == 0
+        for client, _ in ends:
+            await client.expect("hello")
+            await client.expect_silence()
 
 
 async def test_a_room_lives_while_it_has_members_or_is_referred_to() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
-    async with serve(handle, port=0) as server, opened(server, gate, 2) as ends:
-        (_, ann), (_, bob) = ends
+    async with testing.start(handle) as app:
+        (_, ann), (_, bob) = await gate.admit(app, 2)
         kept = handle.room("kept")
         for number in range(1000):
             ann.join(f"room {number}")
@@ -102,7 +104,8 @@ def living_rooms(handle: Handle) -> set[str]:
 async def test_rooms_can_be_used_from_any_thread() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
-    async with serve(handle, port=0) as server, opened(server, gate, 20) as ends:
+    async with testing.start(handle, timeout=PATIENCE) as app:
+        ends = await gate.admit(app, 20)
         sockets = [ws for _, ws in ends]
 
         def come_and_go(number: int) -> None:
@@ -118,9 +121,8 @@ async def test_rooms_can_be_used_from_any_thread() -> None:
         threads = [threading.Thread(target=come_and_go, args=(n,)) for n in range(8)]
         for thread in threads:
             thread.start()
-        reading = [connection.read(1) for connection, _ in ends]
-        for each in reading:
-            await soon(each)
+        for client, _ in ends:
+            await client.expect("x")
         await until(lambda: not any(thread.is_alive() for thread in threads))
         await turns()
         for n in range(8):
@@ -132,12 +134,13 @@ async def test_rooms_can_be_used_from_any_thread() -> None:
 async def test_a_room_can_be_closed() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
-    async with serve(handle, port=0) as server, opened(server, gate, 2) as ends:
+    async with testing.start(handle) as app:
+        ends = await gate.admit(app, 2)
         for _, ws in ends:
             ws.join("chess")
         handle.room("chess").close(4000, "over")
-        for connection, _ in ends:
-            assert await connection.closing() == (4000, "over")
+        for client, _ in ends:
+            await client.expect_close(4000, "over")
         assert len(handle.room("chess")) == 0
 
 
@@ -147,6 +150,7 @@ async def test_the_name_of_a_room_is_a_string(name: Any) -> None:
     gate = Gate(handle)
     with pytest.raises(TypeError, match="the name of a room is a str"):
         handle.room(name)
-    async with serve(handle, port=0) as server, opened(server, gate, 1) as ends:
+    async with testing.start(handle) as app:
+        ((_, ws),) = await gate.admit(app, 1)
         with pytest.raises(TypeError, match="the name of a room is a str"):
-            ends[0][1].join(name)
+            ws.join(name)

@@ -7,23 +7,22 @@ from typing import Any
 
 import pytest
 
-from tests.support import (
-    PONG,
-    TEXT,
-    Gate,
-    ask,
-    frame,
-    handshake,
-    opened,
-    request,
-    turns,
-    until,
+from tests.support import PONG, TEXT, Gate, frame, turns, until, wire
+from wsgroups import (
+    Handle,
+    HandlerStatus,
+    HandshakeFailedError,
+    Request,
+    Response,
+    Session,
+    WebSocket,
+    serve,
+    testing,
 )
-from wsgroups import Handle, HandlerStatus, Request, Response, Session, WebSocket, serve
 
 
-class App:
-    """A group whose sockets belong to the session that is asked for by number."""
+class Site:
+    """A group whose sockets belong to the session that is asked for by name."""
 
     def __init__(self, **sessions: Session) -> None:
         self.handle = Handle()
@@ -66,26 +65,26 @@ def test_a_timeout_is_above_zero(timeout: Any) -> None:
 
 async def test_a_socket_has_its_session_and_a_session_its_sockets() -> None:
     session, other = Session(), Session()
-    app = App(ours=session, theirs=other)
-    async with (
-        serve(app.handle, port=0) as server,
-        opened(server, app.gates["ours"], 2, "/ours") as ours,
-        opened(server, app.gates["theirs"], 1, "/theirs") as theirs,
-    ):
-        (a, first), (b, second) = ours
+    site = Site(ours=session, theirs=other)
+    async with testing.start(site.handle) as app:
+        (a, first), (b, second) = await site.gates["ours"].admit(app, 2)
+        ((c, third),) = await site.gates["theirs"].admit(app, 1)
         assert first.session is second.session is session
         assert set(session.sockets) == {first, second}
         assert session.active_websocket == second
-        await a.send(frame(TEXT, b"from the first"))
-        await until(lambda: len(app.heard) == 1)
+        await a.send("from the first")
+        await until(lambda: len(site.heard) == 1)
         assert session.active_websocket == first
-        await theirs[0][0].send(frame(TEXT, b"from another"))
-        await until(lambda: len(app.heard) == 2)
-        assert app.heard == [("from the first", session), ("from another", other)]
+        await c.send("from another")
+        await until(lambda: len(site.heard) == 2)
+        assert site.heard == [("from the first", session), ("from another", other)]
+        assert third.session is other
         assert Session.current is None
         assert session.sockets.send("to both") == 2
-        assert await a.frame() == await b.frame() == (TEXT, b"to both")
-        a.reset()
+        await a.expect("to both")
+        await b.expect("to both")
+        await c.expect_silence()
+        a.abort()
         await until(first.is_dead)
         assert session.active_websocket == second
         assert set(session.sockets) == {second}
@@ -95,34 +94,28 @@ async def test_a_socket_has_its_session_and_a_session_its_sockets() -> None:
 
 async def test_an_ended_session_closes_its_sockets_with_1001() -> None:
     session = Session()
-    app = App(ours=session)
+    site = Site(ours=session)
     ended: list[Session] = []
     session.on_destroy(ended.append)
-    async with (
-        serve(app.handle, port=0) as server,
-        opened(server, app.gates["ours"], 2, "/ours") as ends,
-    ):
+    async with testing.start(site.handle) as app:
+        ends = await site.gates["ours"].admit(app, 2)
         session.destroy()
         session.destroy()
-        for connection, ws in ends:
-            assert await connection.closing() == (1001, "Session is expired.")
+        for client, ws in ends:
             assert ws.is_dead()
+            await client.expect_close(1001, "Session is expired.")
         assert ended == [session]
         assert not session.is_alive
-        answer = await ask(server, request("/ours", "Connection: close"))
-        assert answer.status == 426
+        assert (await app.get("/ours")).status == 426
 
 
 async def test_a_session_expires_without_messages_whatever_else_comes() -> None:
     session = Session(timeout=timedelta(seconds=0.4))
-    app = App(ours=session)
+    site = Site(ours=session)
     ended = asyncio.Event()
     session.on_destroy(lambda session: ended.set())
-    async with (
-        serve(app.handle, port=0) as server,
-        opened(server, app.gates["ours"], 1, "/ours") as ends,
-    ):
-        ((connection, _),) = ends
+    async with serve(site.handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade("/ours")
         for _ in range(8):  # twice as long as the timeout
             await asyncio.sleep(0.1)
             await connection.send(frame(TEXT, b"here I am"))
@@ -179,18 +172,18 @@ async def test_a_visitor_is_found_again_by_the_cookie() -> None:
         found.append(session)
         return Response("", headers={"Set-Cookie": (session or Session()).cookie(secure=True)})
 
-    async with serve(handle, port=0) as server:
-        first = await ask(server, request("/", "Connection: close"))
-        cookie = str(first.get("set-cookie"))
-        name, _, attributes = cookie.partition("; ")
+    async with testing.start(handle) as app:
+        (line,) = (await app.get("/")).headers.getall("Set-Cookie")
+        cookie, _, attributes = line.partition("; ")
         assert attributes == "Path=/; HttpOnly; SameSite=Lax; Secure"
-        second = await ask(server, request("/", f"Cookie: a=b; {name}", "Connection: close"))
-        assert second.get("set-cookie") == cookie
+        name, _, key = cookie.partition("=")
+        second = await app.get("/", cookies={"a": "b", name: key})
+        assert second.headers.getall("Set-Cookie") == [line]
         assert found[0] is None
         assert isinstance(found[1], Session)
         found[1].destroy()
-        await ask(server, request("/", f"Cookie: {name}", "Connection: close"))
-        await ask(server, request("/", "Cookie: wsgroups_session=guess", "Connection: close"))
+        await app.get("/", cookies={name: key})
+        await app.get("/", cookies={"wsgroups_session": "guess"})
         assert found[2:] == [None, None]
 
 
@@ -209,17 +202,17 @@ async def test_a_session_that_has_ended_takes_no_more_sockets() -> None:
             return 401
         return HandlerStatus.HANDLED
 
-    async with serve(handle, port=0) as server:
-        assert (await ask(server, handshake())).status == 401
+    async with testing.start(handle) as app:
+        with pytest.raises(HandshakeFailedError, match=r"status 401$"):
+            await app.connect("/ws")
     assert errors == ["this session has ended; Session.find() gives None for such"]
 
 
 async def test_any_object_may_stand_for_a_session() -> None:
-    app = App(ours={"user": "Ann"})  # type: ignore[arg-type]
-    async with (
-        serve(app.handle, port=0) as server,
-        opened(server, app.gates["ours"], 1, "/ours") as ends,
-    ):
-        assert ends[0][1].session == {"user": "Ann"}
-        await ends[0][0].send(frame(TEXT, b"hello"))
-        await until(lambda: app.heard == [("hello", None)])
+    site = Site(ours={"user": "Ann"})  # type: ignore[arg-type]
+    async with testing.start(site.handle) as app:
+        ((client, ws),) = await site.gates["ours"].admit(app, 1)
+        assert ws.session == {"user": "Ann"}
+        await client.send("hello")
+        await client.expect_silence()
+        assert site.heard == [("hello", None)]

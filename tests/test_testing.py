@@ -82,6 +82,8 @@ async def test_an_answer_over_http(transport: Transport) -> None:
         reply = await app.get("/names/Ann%20B", headers={"X-Ask": "me", "Cookie": "a=b"})
         assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
         assert reply.json() == {"name": "Ann B", "cookie": "b", "asked": "me"}
+        reply = await app.get("/names/Bob", headers={"X-Ask": "you"}, cookies={"a": "c"})
+        assert reply.json() == {"name": "Bob", "cookie": "c", "asked": "you"}
         reply = await app.request("POST", "/body", json=[1, None])
         assert (reply.status, reply.reason, reply.text) == (201, "Taken", "[1,null]")
         reply = await app.request("POST", "/body", body=bytes(200_000))
@@ -166,6 +168,27 @@ async def test_the_application_ends_with_its_clients(transport: Transport) -> No
     assert not third.is_open
     assert gone == [1001, 1001, 1000]
     await app.close()
+
+
+@each_transport
+async def test_the_end_waits_for_nobody_who_has_gone_or_hangs(
+    transport: Transport, error_log: object
+) -> None:
+    app = testing.start(echo_handle(), transport=transport, timeout=60.0)
+    async with app:
+        assert (await app.get("/nothing")).status == 404
+        with pytest.raises(HandshakeFailedError):
+            await app.connect("/elsewhere")
+        client = await app.connect("/echo")
+        await client.send("raise")
+        await client.expect_close(1011)
+        gone, hanging = await app.connect("/echo"), await app.connect("/echo")
+        gone.abort()
+        hanging.hang()
+        async with asyncio.timeout(10):
+            await app.close()
+        assert hanging.close_info is not None
+        assert (hanging.close_info.code, hanging.close_info.clean) == (1006, False)
 
 
 @each_transport

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from wsgroups.errors import did_you_mean
 
-SlowConsumer = Literal["disconnect", "drop_newest"]
+SlowConsumer = Literal["disconnect", "drop_newest", "drop_oldest", "conflate", "wait"]
 
 
 def option(default: Any, help: str) -> Any:
@@ -28,7 +28,9 @@ class GroupPolicy:
     write_high_water: int = option(64 << 10, "unsent bytes from which send returns BUFFERED")
     write_limit: int = option(1 << 20, "most unsent bytes; then slow_consumer decides")
     slow_consumer: SlowConsumer = option(
-        "disconnect", "at write_limit: 'disconnect' closes with 1013, 'drop_newest' drops"
+        "disconnect",
+        "at write_limit: 'disconnect' closes with 1013, 'drop_newest' and 'drop_oldest' drop, "
+        "'conflate' keeps the newest message of each key, 'wait' lets threads wait",
     )
     max_queued_events: int = option(
         64, "messages that wait behind a suspended handler before reading stops"
@@ -58,9 +60,9 @@ class GroupPolicy:
             value = getattr(self, name)
             _require(value is None or value > 0, name, "above 0, or None for never", value)
         _require(
-            self.slow_consumer in ("disconnect", "drop_newest"),
+            self.slow_consumer in get_args(SlowConsumer),
             "slow_consumer",
-            "'disconnect' or 'drop_newest'",
+            f"one of {', '.join(get_args(SlowConsumer))}",
             self.slow_consumer,
         )
 
@@ -80,6 +82,9 @@ class ServerConfig:
     max_head_size: int = option(32 << 10, "longest request line and headers together (431)")
     max_headers: int = option(100, "most headers (431)")
     max_body_size: int = option(1 << 20, "longest request body (413)")
+    max_total_write_buffer: int = option(
+        0, "unsent bytes of the whole process; then the slowest peers go; 0: a quarter of memory"
+    )
     max_connections: int = option(0, "most connections at a time (503); 0: as descriptors allow")
 
     def __post_init__(self) -> None:

@@ -1,10 +1,18 @@
 """Peers that read slowly or not at all."""
 
+import sys
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.connection.peer import (
     BINARY,
     CLOSE,
+    PING,
+    App,
     Serve,
     binary,
     close,
@@ -14,7 +22,8 @@ from tests.connection.peer import (
     text,
     texts,
 )
-from wsgroups import CloseInfo, SendResult, Side, SocketStatus, WebSocket
+from wsgroups import CloseInfo, Request, SendResult, Side, SocketStatus, WebSocket
+from wsgroups.connection.stream import limit_write_buffers
 
 HIGH_WATER = 64 << 10  # the default
 
@@ -97,6 +106,246 @@ def test_the_drop_newest_policy_drops_and_keeps_the_socket(serve: Serve) -> None
     app.run()
     assert peer.received_texts() == ["again"]
     assert peer.ends == 0
+
+
+def test_the_drop_oldest_policy_keeps_what_is_new(serve: Serve) -> None:
+    app = serve(write_limit=10_000, write_high_water=1000, slow_consumer="drop_oldest")
+    peer = app.open()
+    peer.set_window(500)
+    results = [peer.socket.send(f"{i:1000}") for i in range(100)]
+    assert max(results) is SendResult.BUFFERED
+    assert peer.socket.buffered_amount <= 10_000
+    peer.set_window(None)
+    got = [int(message) for message in peer.received_texts()]
+    assert got == [0, *range(91, 100)], "what has begun is finished"
+    assert peer.socket.dropped == app.group.dropped == 90
+    assert peer.ends == 0
+
+
+def test_the_drop_oldest_policy_leaves_control_frames(serve: Serve) -> None:
+    app = serve(
+        write_limit=10_000, write_high_water=1000, slow_consumer="drop_oldest", ping_interval=20
+    )
+    peer = app.open()
+    peer.set_window(0)
+    peer.socket.send("a" * 5000)
+    app.advance(20)
+    for i in range(20):
+        peer.socket.send(f"{i:1000}")
+    peer.set_window(None)
+    frames = peer.received()
+    assert frames[0] == (PING, b"")
+    assert [int(payload) for _, payload in frames[1:]] == list(range(11, 20))
+
+
+def test_what_cannot_be_made_room_for_is_dropped_itself(serve: Serve) -> None:
+    app = serve(write_limit=10_000, write_high_water=1000, slow_consumer="drop_oldest")
+    peer = app.open()
+    peer.set_window(1)
+    assert peer.socket.send(bytes(9000)) is SendResult.BUFFERED
+    assert peer.socket.send(bytes(2000)) is SendResult.DROPPED
+    assert peer.socket.send(bytes(500)) is SendResult.BUFFERED
+    peer.set_window(None)
+    assert [len(payload) for _, payload in peer.received()] == [9000, 500]
+
+
+def test_the_conflate_policy_keeps_the_newest_of_each_key(serve: Serve) -> None:
+    app = serve(write_limit=10_000, write_high_water=1000, slow_consumer="conflate")
+    slow, quick = app.open(), app.open()
+    slow.set_window(10)
+    slow.socket.send("x" * 100, key="x")
+    app.run()
+    for price in range(50):
+        assert slow.socket.send(f"A {price}", key="A") < SendResult.DROPPED
+        app.group.send(f"B {price}", key=b"B")
+        app.group.send(f"C {price}", key=3)
+        slow.socket.send(f"without {price}")
+    slow.set_window(None)
+    app.run()
+    got = slow.received_texts()
+    assert got[:5] == ["x" * 100, "A 49", "B 49", "C 49", "without 0"]
+    assert got[5:] == [f"without {price}" for price in range(1, 50)]
+    assert quick.received_texts() == [f"{k} {p}" for p in range(50) for k in "BC"]
+    assert app.group.conflated == 3 * 49
+    assert app.group.dropped == 0
+    for peer in (slow, quick):
+        peer.socket.send("A 50", key="A")
+        app.run()
+        assert peer.received_texts() == ["A 50"], "nothing is left over for a later one to replace"
+
+
+def test_without_room_the_conflate_policy_drops_the_oldest(serve: Serve) -> None:
+    app = serve(write_limit=10_000, write_high_water=1000, slow_consumer="conflate")
+    peer = app.open()
+    peer.set_window(0)
+    for i in range(20):
+        assert peer.socket.send(f"{i:1000}", key=i) < SendResult.DROPPED
+    peer.socket.send("19 again", key=19)
+    peer.set_window(None)
+    assert [int(text[:1004].split()[0]) for text in peer.received_texts()] == list(range(11, 20))
+
+
+@pytest.mark.parametrize("policy", ["disconnect", "drop_newest", "drop_oldest", "wait"])
+def test_in_other_groups_a_key_means_nothing(serve: Serve, policy: str) -> None:
+    app = serve(slow_consumer=policy)
+    peer = app.open()
+    peer.set_window(0)
+    for i in range(3):
+        peer.socket.send(str(i), key="k")
+        app.group.send(str(i), key="k")
+    peer.set_window(None)
+    assert peer.received_texts() == ["0", "0", "1", "1", "2", "2"]
+
+
+@pytest.mark.parametrize("key", [1.5, ("a",), True, bytearray(b"a"), object()])
+def test_a_key_is_of_a_type_that_cannot_surprise(serve: Serve, key: Any) -> None:
+    app = serve(slow_consumer="conflate")
+    peer = app.open()
+    with pytest.raises(TypeError, match="key takes a str, int or bytes, not"):
+        peer.socket.send("x", key=key)
+    with pytest.raises(TypeError, match="key takes a str, int or bytes, not"):
+        app.group.send("x", key=key)
+
+
+Queued = tuple[bytes, object]  # a message that waits, and its key
+LIMIT, MARK = 400, 100
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    policy=st.sampled_from(["drop_oldest", "conflate"]),
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["send", "group", "read"]),
+            st.integers(0, 120),
+            st.sampled_from([None, "a", "b", 1]),
+        ),
+        max_size=60,
+    ),
+)
+def test_the_queue_does_what_a_list_would(policy: str, steps: list[Any]) -> None:
+    """The model: a list of messages; the first may have begun and is then left alone."""
+    app = App(slow_consumer=policy, write_limit=LIMIT, write_high_water=MARK)
+    peer = app.open()
+    peer.set_window(0)
+    queue: list[Queued] = []
+    begun = False  # the first of the queue is sent in part
+    left = 0  # bytes of it that are not sent
+    expected: list[bytes] = []
+    number = 0
+
+    def unsent() -> int:
+        whole = sum(len(message) + 2 for message, _ in queue[begun:])
+        return whole + (left if begun else 0)
+
+    def model_send(message: bytes, key: object) -> bool:
+        size = len(message) + (2 if verb == "group" else 0)
+        if unsent() > MARK and unsent() + size > LIMIT:
+            while unsent() + size > LIMIT and len(queue) > begun:
+                del queue[int(begun)]
+            if unsent() > MARK and unsent() + size > LIMIT:
+                return False
+        if policy == "conflate" and key is not None:
+            for index in range(int(begun), len(queue)):
+                if queue[index][1] == key:
+                    queue[index] = (message, key)
+                    return True
+        queue.append((message, key))
+        return True
+
+    for verb, amount, key in steps:
+        if verb == "read":
+            peer.set_window(amount)
+            while amount and queue:
+                size = left if begun else len(queue[0][0]) + 2
+                if amount < size:
+                    begun, left, amount = True, size - amount, 0
+                else:
+                    expected.append(queue.pop(0)[0])
+                    begun, amount = False, amount - size
+            peer.set_window(0)
+            continue
+        number += 1
+        message = b"%03d" % number + bytes(amount)
+        if key is not None and verb == "send":
+            verb = "group"  # a message with a key goes as a block, whose size has its header
+            model_send(message, key)
+            peer.socket.send(message, key=key)
+        elif verb == "group":
+            assert app.group.send(message, key=key) == model_send(message, key)
+        else:
+            taken = peer.socket.send(message) < SendResult.DROPPED
+            assert taken == model_send(message, key)
+        app.run()
+        assert peer.socket.buffered_amount == unsent()
+    peer.set_window(None)
+    app.run()
+    expected += [message for message, _ in queue]
+    assert [payload for _, payload in peer.received()] == expected
+    app.finish()
+
+
+# --- all peers together ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def few_bytes() -> Iterator[None]:
+    """Let all queues of the process hold 100,000 bytes."""
+    limit_write_buffers(100_000)
+    yield
+    limit_write_buffers(sys.maxsize)
+
+
+@pytest.mark.usefixtures("few_bytes")
+def test_above_the_limit_of_all_the_longest_queues_go_first(serve: Serve) -> None:
+    app = serve(write_limit=50_000, write_high_water=1000)
+    peers = [app.open() for _ in range(10)]
+    for share, peer in enumerate(peers):
+        peer.set_window(0)
+        peer.socket.send("x" * 2500 * share)  # 112,500 in all
+    app.run()
+    assert [peer.info is None for peer in peers] == [True] * 8 + [False] * 2
+    assert peers[9].info == CloseInfo(1013, "", False, Side.LOCAL)
+    assert app.group.cut_off == 2
+    peers[9].set_window(None)
+    assert peers[9].received() == [(CLOSE, close_body(1013))]
+    for share, peer in enumerate(peers[:8]):
+        peer.set_window(None)
+        app.run()
+        assert peer.received_texts() == ["x" * 2500 * share]
+
+
+@pytest.mark.usefixtures("few_bytes")
+def test_a_message_that_many_wait_for_counts_once(serve: Serve) -> None:
+    app = serve(write_limit=50_000, write_high_water=1000)
+    peers = [app.open() for _ in range(50)]
+    for peer in peers:
+        peer.set_window(0)
+    assert app.group.send("x" * 20_000) == 50
+    app.run()
+    assert [peer.info for peer in peers] == [None] * 50
+    for i in range(4):
+        app.group.send(str(i) * 20_000)
+        app.run()
+    assert [peer.info for peer in peers if peer.info] == [
+        CloseInfo(1013, "", False, Side.LOCAL)
+    ] * 50
+
+
+@pytest.mark.usefixtures("few_bytes")
+def test_a_response_that_nobody_reads_counts_too(serve: Serve) -> None:
+    app = serve()
+
+    @app.handle.get("/long")
+    def long(request: Request) -> str:
+        return "x" * 30_000
+
+    slow = [app.connect() for _ in range(5)]
+    for peer in slow:
+        peer.set_window(0)
+        peer.send(b"GET /long HTTP/1.1\r\nHost: test\r\n\r\n")
+    app.run()
+    assert 1 <= [peer.is_closed for peer in slow].count(True) < 5
 
 
 def test_a_message_above_the_write_limit_goes_to_a_peer_that_has_read_all(serve: Serve) -> None:

@@ -1,7 +1,7 @@
 """One socket: its HTTP phase, then its WebSocket phase (RFC 6455 sections 4 to 7)."""
 
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from wsgroups.codec.frames cimport FrameDecoder, FrameEvent, FrameInput, FrameLimits
 from wsgroups.connection.members cimport Members
@@ -16,6 +16,15 @@ cdef enum Result:
     RESULT_BUFFERED = 1
     RESULT_DROPPED = 2
     RESULT_GONE = 3
+
+
+cdef enum Slow:
+    # What becomes of a message above `write_limit`, as policy.SlowConsumer names it.
+    SLOW_DISCONNECT = 0
+    SLOW_DROP_NEWEST = 1
+    SLOW_DROP_OLDEST = 2
+    SLOW_CONFLATE = 3
+    SLOW_WAIT = 4
 
 
 cdef enum State:
@@ -43,7 +52,8 @@ cdef class GroupCore:
     cdef readonly Members members
     cdef FrameLimits limits
     cdef Py_ssize_t write_high_water, write_limit
-    cdef bint drop_newest
+    cdef uint8_t slow               # Slow
+    cdef readonly uint64_t dropped, conflated, cut_off
     cdef uint32_t ping_ticks, pong_ticks, close_ticks
     cdef public object owner        # the surface's Group
     cdef public object runner       # makes the runner of a socket with `async def` handlers
@@ -76,11 +86,13 @@ cdef class Connection(Stream):
     cdef set sets                   # rooms and other sets, all of them `Members`
     cdef dict pings                 # payload -> callback(seconds or None)
     cdef list waiters               # called when everything is sent or the socket is gone
+    cdef Py_ssize_t coming          # bytes on their way from other threads
     cdef bytes pong                 # the latest ping to answer once the peer reads again
     cdef bytes held                 # input of a turn that was over, from `held_from` on
     cdef Py_ssize_t held_from
     cdef uint32_t mark              # the walk that is to leave this socket out
     cdef uint32_t pinged            # tick of the keepalive ping that is out, or 0
+    cdef readonly uint32_t dropped  # messages that the policy for slow peers has dropped
     cdef Tally tally                # None unless it is logged
     cdef str failure                # why we failed it, until that is logged
     cdef uint8_t state              # State
@@ -119,6 +131,9 @@ cdef class Connection(Stream):
         self, uint8_t opcode, const char* data, Py_ssize_t size, PyObject* owner
     ) except -1
     cdef int make_room(self, Py_ssize_t size) except -1
+    cdef int drop_for(self, Py_ssize_t size) except -1
+    cdef int count_dropped(self) except -1
+    cdef int cut_off(self, str why) except -1
     cdef int after_write(self) except -1
     cdef int control(self, uint8_t opcode, const char* data, Py_ssize_t size) except -1
 

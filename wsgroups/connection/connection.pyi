@@ -46,6 +46,12 @@ class GroupCore:
     def name(self) -> str: ...
     @property
     def members(self) -> Members: ...
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def conflated(self) -> int: ...
+    @property
+    def cut_off(self) -> int: ...
     def configure(
         self,
         *,
@@ -53,7 +59,7 @@ class GroupCore:
         max_fragments: int,
         write_high_water: int,
         write_limit: int,
-        drop_newest: bool,
+        slow_consumer: str,
         ping_interval: float | None,
         ping_timeout: float | None,
         close_timeout: float | None,
@@ -79,6 +85,8 @@ class Connection(Stream):
     def runner(self) -> _Runner | None: ...
     @property
     def peer(self) -> bytes: ...
+    @property
+    def dropped(self) -> int: ...
     @property
     def peers(self) -> int: ...
     @property

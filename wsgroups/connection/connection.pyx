@@ -40,7 +40,9 @@ from wsgroups.connection.outbox cimport (
     block_frame,
     block_release,
     block_size,
+    outbox_drop_oldest,
     outbox_drop_unsent,
+    outbox_replace,
 )
 from wsgroups.connection.registry cimport registry_add, registry_remove
 from wsgroups.connection.stream cimport (
@@ -84,6 +86,7 @@ cdef enum:
     LINGER_KIB = 65535
     MAX_TICKS = 1 << 28          # ten months; ten times as many still fit into 32 bits
 
+cdef tuple SLOW_CONSUMER = ("disconnect", "drop_newest", "drop_oldest", "conflate", "wait")
 cdef uint64_t SCATTER = 0x9E3779B97F4A7C15
 
 
@@ -121,7 +124,7 @@ cdef class GroupCore:
         uint32_t max_fragments,
         Py_ssize_t write_high_water,
         Py_ssize_t write_limit,
-        bint drop_newest,
+        str slow_consumer not None,
         object ping_interval,
         object ping_timeout,
         object close_timeout,
@@ -133,7 +136,7 @@ cdef class GroupCore:
         self.limits.max_fragments = max_fragments
         self.write_high_water = write_high_water
         self.write_limit = write_limit
-        self.drop_newest = drop_newest
+        self.slow = SLOW_CONSUMER.index(slow_consumer)
         self.pong_ticks = ticks_of(ping_timeout)
         self.close_ticks = ticks_of(close_timeout)
         if ping_ticks != self.ping_ticks:
@@ -238,8 +241,8 @@ cdef class Connection(Stream):
 
     @property
     def buffered_amount(self):
-        """Bytes written but not yet with the kernel."""
-        return unsent(self)
+        """Bytes written, in whatever thread, but not yet with the kernel."""
+        return unsent(self) + self.coming
 
     cdef int join(self, Members members) except -1:
         """Become a member of a set until it is left or the socket closes."""
@@ -557,6 +560,10 @@ cdef class Connection(Stream):
             before = unsent(self)
         if self.tally is not None:
             self.tally.sent(size)
+        if block.key != NULL and self.blocked and self.group.slow == SLOW_CONFLATE:
+            if outbox_replace(&self.outbox, block):
+                self.group.conflated += 1
+                return RESULT_BUFFERED
         self.write_block(block)
         if before + size <= self.group.write_high_water:
             return RESULT_OK
@@ -568,7 +575,11 @@ cdef class Connection(Stream):
         cdef uint8_t header[10]
         cdef int header_size
         cdef Block* block
-        if owner != NULL and size >= REFERENCE_FROM:
+        # Where single messages may have to be dropped again, each is a block of its own.
+        if (
+            owner != NULL and size >= REFERENCE_FROM
+            or self.group.slow == SLOW_DROP_OLDEST or self.group.slow == SLOW_CONFLATE
+        ):
             block = block_frame(FIN | opcode, data, size, owner)
             if block == NULL:
                 raise MemoryError
@@ -601,10 +612,45 @@ cdef class Connection(Stream):
             left = unsent(self)
             if left <= self.group.write_high_water or left + size <= self.group.write_limit:
                 return RESULT_OK
-        if not self.group.drop_newest:
-            outbox_drop_unsent(&self.outbox)
-            self.fail(1013, "the peer reads too slowly: write_limit reached")
+        if self.group.slow == SLOW_DISCONNECT:
+            self.cut_off("the peer reads too slowly: write_limit reached")
+            return RESULT_DROPPED
+        if self.group.slow == SLOW_DROP_OLDEST or self.group.slow == SLOW_CONFLATE:
+            return self.drop_for(size)
+        self.count_dropped()
         return RESULT_DROPPED
+
+    cdef int drop_for(self, Py_ssize_t size) except -1:
+        """Drop the oldest messages until `size` bytes may follow; what has begun must end."""
+        while self.outbox.size + size > self.group.write_limit:
+            if not outbox_drop_oldest(&self.outbox):
+                break
+            self.count_dropped()
+        if (
+            self.outbox.size <= self.group.write_high_water
+            or self.outbox.size + size <= self.group.write_limit
+        ):
+            return RESULT_OK
+        self.count_dropped()
+        return RESULT_DROPPED
+
+    cdef int count_dropped(self) except -1:
+        self.dropped += 1
+        self.group.dropped += 1
+        return 0
+
+    cdef int cut_off(self, str why) except -1:
+        """Close with 1013, now: what is queued would keep the Close frame waiting."""
+        outbox_drop_unsent(&self.outbox)
+        self.group.cut_off += 1
+        return self.fail(1013, why)
+
+    cdef int shed(self) except -1:
+        if self.phase is not None:
+            return self.abort(0)
+        if self.state != STATE_OPEN:
+            return self.abort(0)
+        return self.cut_off("all peers together read too slowly: max_total_write_buffer reached")
 
     cdef int control(self, uint8_t opcode, const char* data, Py_ssize_t size) except -1:
         """Send a control frame; `size` is at most 125."""

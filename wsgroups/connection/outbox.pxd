@@ -3,6 +3,8 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t
 
+cdef Py_ssize_t block_bytes    # of memory that all blocks of the process hold
+
 cdef extern from "<sys/uio.h>":
     cdef struct iovec:
         void* iov_base
@@ -14,10 +16,12 @@ cdef struct Block:
     # Counted under the GIL. Once a block is shared its bytes do not change.
     Py_ssize_t references
     PyObject* owner        # the bytes or str that holds the body, or NULL
+    PyObject* key          # of a message that the next one of the same key replaces, or NULL
     const char* body
     Py_ssize_t body_size
     Py_ssize_t head_size
     Py_ssize_t capacity    # room in `head`
+    uint8_t is_message     # one whole message, which a policy may drop
     char head[1]           # `capacity` bytes
 
 
@@ -50,3 +54,5 @@ cdef int outbox_gather(Outbox* self, iovec* vectors, int most) noexcept
 cdef void outbox_sent(Outbox* self, Py_ssize_t size) noexcept
 cdef void outbox_clear(Outbox* self) noexcept
 cdef void outbox_drop_unsent(Outbox* self) noexcept
+cdef bint outbox_drop_oldest(Outbox* self) noexcept
+cdef bint outbox_replace(Outbox* self, Block* block) except -1

@@ -20,17 +20,28 @@ cdef enum:
     FIRST_RING = 16
 
 
+cdef Py_ssize_t block_bytes = 0
+
+
 cdef Block* block_new(Py_ssize_t capacity) noexcept:
     """Return an empty block with one reference, room for `capacity` bytes and no body."""
     cdef Block* block = <Block*> malloc(sizeof(Block) + capacity)
     if block != NULL:
         block.references = 1
         block.owner = NULL
+        block.key = NULL
+        block.is_message = False
         block.body = NULL
         block.body_size = 0
         block.head_size = 0
         block.capacity = capacity
+        count_memory(sizeof(Block) + capacity)
     return block
+
+
+cdef inline void count_memory(Py_ssize_t size) noexcept:
+    global block_bytes
+    block_bytes += size
 
 
 cdef Block* block_frame(
@@ -46,7 +57,9 @@ cdef Block* block_frame(
     if block == NULL:
         return NULL
     block.head_size = encode_header(<uint8_t*> block.head, first, size)
+    block.is_message = first & 0x08 == 0  # section 5.5: the other opcodes are control frames
     if refer:
+        count_memory(size)
         Py_XINCREF(owner)
         block.owner = owner
         block.body = data
@@ -60,6 +73,8 @@ cdef Block* block_frame(
 cdef void block_release(Block* block) noexcept:
     block.references -= 1
     if block.references == 0:
+        count_memory(-block.body_size - block.capacity - <Py_ssize_t> sizeof(Block))
+        Py_XDECREF(block.key)
         Py_XDECREF(block.owner)
         free(block)
 
@@ -221,3 +236,45 @@ cdef void outbox_drop_unsent(Outbox* self) noexcept:
         block_release(block)
     if self.count == 0:
         outbox_sent(self, 0)
+
+
+cdef bint outbox_drop_oldest(Outbox* self) noexcept:
+    """Drop the first message of which nothing is sent yet; False when there is none."""
+    cdef uint32_t index = 1 if self.offset else 0, i
+    cdef Block** blocks = slots(self)
+    cdef Block* block
+    while index < self.count and not blocks[position(self, index)].is_message:
+        index += 1
+    if index >= self.count:
+        return False
+    block = blocks[position(self, index)]
+    if self.ring != NULL:
+        # What stands before it, hardly ever more than two, moves up.
+        for i in range(index, 0, -1):
+            blocks[position(self, i)] = blocks[position(self, i - 1)]
+        self.first = (self.first + 1) & (self.capacity - 1)
+    self.count -= 1
+    self.size -= block_size(block)
+    block_release(block)
+    if self.count == 0:
+        outbox_sent(self, 0)
+    return True
+
+
+cdef bint outbox_replace(Outbox* self, Block* block) except -1:
+    """Put a message in the place of the queued one that has an equal key; False if none has."""
+    cdef uint32_t i
+    cdef Block* queued
+    cdef Block** slot
+    for i in range(1 if self.offset else 0, self.count):
+        slot = &slots(self)[position(self, i)]
+        queued = slot[0]
+        if queued.key != NULL and (
+            queued.key == block.key or <object> queued.key == <object> block.key
+        ):
+            block.references += 1
+            slot[0] = block
+            self.size += block_size(block) - block_size(queued)
+            block_release(queued)
+            return True
+    return False

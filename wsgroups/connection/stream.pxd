@@ -72,6 +72,7 @@ cdef class Driver:
     cdef int64_t slice             # nanoseconds of sending, and of mailbox, a turn; 0: no bound
     cdef uint32_t swept            # tick of the last sweep, or 0
     cdef uint32_t forgiven         # tick at which a stall was last made up for
+    cdef uint32_t relieved         # tick at which streams were last given up for want of memory
     # Streams with something to send, in order.
     cdef list dirty                # from `dirty_first` on; None before that
     cdef Py_ssize_t dirty_first
@@ -120,6 +121,7 @@ cdef class Driver:
     cdef int flush_dirty(self, int64_t slice) except -1
     cdef int resume_requeued(self, int64_t slice) except -1
     cdef int crashed(self, Stream stream, object error) except -1
+    cdef int relieve(self) except -1
 
 
 cdef class Stream:
@@ -151,6 +153,7 @@ cdef class Stream:
     cdef int deferred(self) except -1
     cdef int resume(self) except -1
     cdef int drop(self) except -1
+    cdef int shed(self) except -1
     cdef int closed(self, int error) except -1
 
     # Stream to driver.

@@ -7,6 +7,8 @@ from typing import Any
 logger: Logger
 current_socket: ContextVar[Any]
 
+def limit_write_buffers(most: int) -> None: ...
+
 class Driver:
     def __new__(cls, loop: asyncio.AbstractEventLoop) -> Driver: ...
     @property

@@ -7,6 +7,7 @@ turn ends. Everything here runs in the loop's thread but `Driver.post` and `is_h
 
 import contextvars
 import logging
+import sys
 
 from cpython.contextvars cimport PyContextVar_Set
 from cpython.object cimport PyObject
@@ -18,6 +19,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from wsgroups.connection.outbox cimport (
     Block,
+    block_bytes,
     iovec,
     outbox_clear,
     outbox_gather,
@@ -53,6 +55,15 @@ cdef bint is_over(int64_t slice, int64_t* until) noexcept nogil:
     if until[0] == 0:
         until[0] = now + slice
     return now > until[0]
+
+
+cdef Py_ssize_t most_block_bytes = sys.maxsize
+
+
+def limit_write_buffers(Py_ssize_t most):
+    """Set how many bytes all queues of the process may hold before the longest are given up."""
+    global most_block_bytes
+    most_block_bytes = most
 
 
 cdef class Driver:
@@ -290,6 +301,8 @@ cdef class Driver:
                 self.read_mailbox(slice)
             if self.dirty or self.deferred:
                 self.settle(slice)
+            if block_bytes > most_block_bytes:
+                self.relieve()
             if self.current is not None:
                 self.enter(None)
         finally:
@@ -357,6 +370,29 @@ cdef class Driver:
         del self.dirty[:self.dirty_first]
         self.dirty_first = 0
         return len(self.dirty) > 0
+
+    cdef int relieve(self) except -1:
+        """Give up the streams with the longest queues until all queues hold a tenth less again.
+
+        Once a tick at most: looking again would not help when what is left belongs to another loop.
+        """
+        cdef Stream stream
+        if self.relieved == self.tick:
+            return 0
+        self.relieved = self.tick
+        queues = [
+            (stream.outbox.size, id(stream), stream)
+            for stream in self.streams if stream.outbox.size
+        ]
+        queues.sort(reverse=True)
+        for _size, _id, stream in queues:
+            if block_bytes <= most_block_bytes // 10 * 9:
+                break
+            try:
+                stream.shed()
+            except BaseException as error:
+                self.crashed(stream, error)
+        return self.settle(self.slice)
 
     cdef int resume_requeued(self, int64_t slice) except -1:
         cdef int64_t until = 0
@@ -529,6 +565,10 @@ cdef class Stream:
     cdef int resume(self) except -1:
         """Asked for with `driver.requeue`: go on with input that was held."""
         return 0
+
+    cdef int shed(self) except -1:
+        """All queues together are too long, and this is among the longest: give it up."""
+        return self.abort(0)
 
     cdef int drop(self) except -1:
         """The server wants this to end at once."""

@@ -9,6 +9,7 @@ import resource
 import socket
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -16,7 +17,7 @@ from wsgroups.closing import CloseCode, close_payload
 from wsgroups.connection.connection import Connection
 from wsgroups.connection.head import RequestHead
 from wsgroups.connection.http import HttpLimits, HttpPhase
-from wsgroups.connection.stream import Driver
+from wsgroups.connection.stream import Driver, limit_write_buffers
 from wsgroups.drivers.choice import acquire_driver, release_driver
 from wsgroups.errors import HTTPError
 from wsgroups.policy import ServerConfig, check_options
@@ -130,6 +131,7 @@ class Server:
         """
         if self._driver is not None:
             raise RuntimeError("this server was started already")
+        limit_write_buffers(self.config.max_total_write_buffer or _memory() // 4)
         try:
             self._open(asyncio.get_running_loop())
         except BaseException:
@@ -276,6 +278,15 @@ def serve(app: Application, **config: Any) -> Server:
     """
     check_options(ServerConfig, config)
     return Server(app, ServerConfig(**config))
+
+
+def _memory() -> int:
+    """The bytes of memory that this process may have: the machine's, or its control group's."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no control groups here, or "max"
+        return total
 
 
 def _possible_connections() -> int:

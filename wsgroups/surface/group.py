@@ -66,6 +66,21 @@ class Group(SocketSet):
         """
         raise TypeError("a socket leaves its group when it closes; disconnect() closes it")
 
+    @property
+    def dropped(self) -> int:
+        """Messages that `slow_consumer` has dropped, since the group was made."""
+        return self.core.dropped
+
+    @property
+    def conflated(self) -> int:
+        """Messages that a later one with the same key has replaced."""
+        return self.core.conflated
+
+    @property
+    def cut_off(self) -> int:
+        """Sockets that were closed with 1013 because their peers read too slowly."""
+        return self.core.cut_off
+
     def change(self, **policy: Any) -> None:
         """Change the policy, of live sockets as well; in the loop's thread.
 
@@ -83,7 +98,7 @@ class Group(SocketSet):
             max_fragments=policy.max_fragments,
             write_high_water=policy.write_high_water,
             write_limit=policy.write_limit,
-            drop_newest=policy.slow_consumer == "drop_newest",
+            slow_consumer=policy.slow_consumer,
             ping_interval=policy.ping_interval,
             ping_timeout=policy.ping_timeout,
             close_timeout=policy.close_timeout,

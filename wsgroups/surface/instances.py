@@ -52,13 +52,14 @@ class WebSocketHandler:
         data: Any,
         is_text: bool | None = None,
         flags: ConnectionFlags = ConnectionFlags.NONE,
+        key: str | int | bytes | None = None,
     ) -> SendResult:
         """Send one message; as `WebSocket.send`."""
-        return self.socket.send(data, is_text, flags)
+        return self.socket.send(data, is_text, flags, key)
 
-    def send_json(self, value: Any) -> SendResult:
+    def send_json(self, value: Any, key: str | int | bytes | None = None) -> SendResult:
         """Send `value` as JSON text; as `WebSocket.send_json`."""
-        return self.socket.send_json(value)
+        return self.socket.send_json(value, key)
 
     def close(self, reason: str | None = None, code: int = CloseCode.NORMAL) -> None:
         """Begin the close handshake; as `WebSocket.disconnect`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,23 @@ async def drain(connection: Connection | None) -> None:
 
     connection.run_in_loop(lambda: connection.when_drained(settle))
     await done
+
+
+async def room(connection: Connection, high_water: int) -> None:
+    """Wait until no more than `high_water` bytes are unsent, or the socket is gone."""
+    while connection.is_open and connection.buffered_amount > high_water:
+        await drain(connection)
+
+
+def wait_for_room(connection: Connection, high_water: int) -> None:
+    """Block a thread without a loop as `room` lets a task wait."""
+    drained = threading.Event()
+    while connection.is_open and connection.buffered_amount > high_water:
+        drained.clear()
+        connection.run_in_loop(lambda: connection.when_drained(drained.set))
+        # A loop that was stopped without closing its server never calls back.
+        while not drained.wait(1.0) and connection.is_open:
+            pass
 
 
 def _resolve(future: asyncio.Future[bool], result: bool) -> None:

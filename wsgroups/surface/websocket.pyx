@@ -18,6 +18,7 @@ from cpython.buffer cimport (
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
@@ -26,11 +27,12 @@ from wsgroups.connection.connection cimport (
     RESULT_DROPPED,
     RESULT_GONE,
     RESULT_OK,
+    SLOW_WAIT,
     STATE_OPEN,
     Connection,
 )
 from wsgroups.connection.members cimport Members
-from wsgroups.connection.outbox cimport Block, block_frame, block_release
+from wsgroups.connection.outbox cimport Block, block_frame, block_release, block_size
 from wsgroups.connection.registry cimport registry_find
 from wsgroups.connection.stream cimport Driver, is_here, unsent
 from wsgroups.connection.tally cimport TRACE_VERBOSE, preview, trace
@@ -66,6 +68,7 @@ cdef class Payload:
     cdef uint8_t opcode
     cdef PyObject* owner       # an immutable object that holds the bytes, or NULL
     cdef object source
+    cdef object key
     cdef Py_buffer view
     cdef bint has_view
 
@@ -110,12 +113,23 @@ cdef class Delivery:
     cdef Connection connection
     cdef Block* block
     cdef int flags
+    cdef bint has_come         # to the loop's thread; it may still wait for room there
 
     def __dealloc__(self):
         if self.block != NULL:
             block_release(self.block)
 
     def __call__(self):
+        if not self.has_come:
+            self.has_come = True
+            self.connection.coming -= block_size(self.block)
+        # With slow_consumer="wait" nothing is dropped, and nothing overtakes what waits already.
+        if self.connection.group.slow == SLOW_WAIT and (
+            self.connection.waiters is not None
+            or unsent(self.connection) > self.connection.group.write_high_water
+        ):
+            self.connection.when_drained(self)
+            return
         self.connection.send_shared(self.block)
         follow(self.connection, self.flags)
 
@@ -254,7 +268,7 @@ cdef class WebSocket:
     def buffered_amount(self):
         """Bytes sent that the kernel has not taken yet."""
         cdef Connection connection = self.live()
-        return 0 if connection is None else unsent(connection)
+        return 0 if connection is None else connection.buffered_amount
 
     @property
     def close_info(self):
@@ -337,16 +351,19 @@ cdef class WebSocket:
 
     # --- verbs ------------------------------------------------------------------------------
 
-    def send(self, data, is_text=None, int flags=0):
+    def send(self, data, is_text=None, int flags=0, key=None):
         """Send one message. Never blocks a loop; never raises for a peer that is gone.
 
         A thread without a loop that is 65,536 messages ahead waits for the socket's loop, for a
-        second at most; then, as in a thread with a loop at once, the message is dropped.
+        second at most; then, as in a thread with a loop at once, the message is dropped. In a group
+        with `slow_consumer="wait"` it waits in addition until the peer has read or is gone.
 
         Args:
             data: str goes as text, bytes-like as binary; it is copied unless it is immutable.
             is_text: overrides either way; bytes sent as text must be UTF-8.
             flags: what to do with the connection afterwards, as ConnectionFlags.
+            key: a str, int or bytes. With `slow_consumer="conflate"` the message takes the place of
+                the one with the same key that waits for the peer, if there is one.
 
         Returns:
             SendResult: from another thread `OK` means that the message is on its way.
@@ -359,7 +376,7 @@ cdef class WebSocket:
         if connection is None:
             connection = self.live()
         if (
-            is_text is None and flags == 0 and connection is not None
+            is_text is None and flags == 0 and key is None and connection is not None
             and is_here(connection.driver) and trace != TRACE_VERBOSE
         ):
             # The two usual kinds without any object in between.
@@ -378,15 +395,38 @@ cdef class WebSocket:
             connection.note(
                 logging.DEBUG, "is sent %d bytes: %s", (payload.size, preview(data)), None
             )
+        payload.key = checked_key(key)
         if not is_here(connection.driver):
+            if connection.group.slow == SLOW_WAIT and running_loop() is None:
+                waiting.wait_for_room(connection, connection.group.write_high_water)
             return RESULTS[deliver_from_afar(connection, payload, flags)]
-        result = connection.send(payload.opcode, payload.data, payload.size, payload.owner)
+        if key is None:
+            result = connection.send(payload.opcode, payload.data, payload.size, payload.owner)
+        else:
+            result = send_with_key(connection, payload)
         follow(connection, flags)
         return RESULTS[result]
 
-    def send_json(self, value):
-        """Send `value` as JSON text (orjson). Returns a SendResult."""
-        return self.send(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode())
+    def send_json(self, value, key=None):
+        """Send `value` as JSON text (orjson); as `send`. Returns a SendResult."""
+        return self.send(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode(), key=key)
+
+    async def deliver(self, data, is_text=None, int flags=0, key=None):
+        """Send one message as soon as no more than `write_high_water` bytes wait for the peer.
+
+        For a stream of messages to a peer that may read slowly: nothing is dropped and nobody is
+        cut off, whatever the group's `slow_consumer` says. Arguments and result as of `send`.
+        """
+        cdef Connection connection = self.live()
+        if connection is not None:
+            await waiting.room(connection, connection.group.write_high_water)
+        return self.send(data, is_text, flags, key)
+
+    @property
+    def dropped(self):
+        """How many messages to this socket its group's `slow_consumer` has dropped."""
+        cdef Connection connection = self.live()
+        return 0 if connection is None else connection.dropped
 
     def disconnect(self, message=None, code=CloseCode.NORMAL):
         """Begin the close handshake; what was sent before goes out first. From any thread.
@@ -417,6 +457,34 @@ cdef class WebSocket:
         return await waiting.ping(None if self.is_dead() else self.live(), timeout)
 
 
+cdef object checked_key(key):
+    """The key, of a type whose comparison runs no code of an application's."""
+    if key is None or type(key) is str or type(key) is int or type(key) is bytes:
+        return key
+    raise TypeError(f"key takes a str, int or bytes, not {type(key).__name__}")
+
+
+cdef Block* block_of(Payload payload) except NULL:
+    """A frame with the payload's key."""
+    cdef Block* block = block_frame(
+        FIN | payload.opcode, payload.data, payload.size, payload.owner
+    )
+    if block == NULL:
+        raise MemoryError
+    if payload.key is not None:
+        Py_INCREF(payload.key)
+        block.key = <PyObject*> payload.key
+    return block
+
+
+cdef int send_with_key(Connection connection, Payload payload) except -1:
+    cdef Block* block = block_of(payload)
+    try:
+        return connection.send_shared(block)
+    finally:
+        block_release(block)
+
+
 cdef int deliver_from_afar(Connection connection, Payload payload, int flags) except -1:
     """Send from another thread than the loop's."""
     cdef Delivery delivery
@@ -427,11 +495,8 @@ cdef int deliver_from_afar(Connection connection, Payload payload, int flags) ex
     delivery = Delivery()
     delivery.connection = connection
     delivery.flags = flags
-    delivery.block = block_frame(
-        FIN | payload.opcode, payload.data, payload.size, payload.owner
-    )
-    if delivery.block == NULL:
-        raise MemoryError
+    delivery.block = block_of(payload)
+    connection.coming += block_size(delivery.block)
     connection.driver.post(delivery)
     return RESULT_OK
 
@@ -551,13 +616,14 @@ cdef class SocketSet:
         if connection is not None:
             connection.leave(self.members)
 
-    def send(self, data, exclude=(), is_text=None):
+    def send(self, data, exclude=(), is_text=None, key=None):
         """Send one message to every member; it is encoded once.
 
         Args:
             data: str goes as text, bytes-like as binary.
             exclude: leaves out a socket, an id, a SocketSet, or an iterable of these.
             is_text: overrides the kind of frame.
+            key: as of `WebSocket.send`.
 
         Returns:
             int: how many sockets the message is on its way to.
@@ -565,12 +631,11 @@ cdef class SocketSet:
         cdef Payload payload = Payload()
         cdef Block* block
         payload.fill(data, is_text)
+        payload.key = checked_key(key)
         excluded = _ids_of(exclude) if exclude is not () else ()
         if self.members.count == 0:
             return 0
-        block = block_frame(FIN | payload.opcode, payload.data, payload.size, payload.owner)
-        if block == NULL:
-            raise MemoryError
+        block = block_of(payload)
         try:
             reached = self.send_block(block, excluded)
         finally:
@@ -612,9 +677,10 @@ cdef class SocketSet:
         driver.post(broadcast)
         return len(connections)
 
-    def send_json(self, value, exclude=()):
+    def send_json(self, value, exclude=(), key=None):
         """Send `value` as JSON text to every member; encoded once. Returns how many."""
-        return self.send(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode(), exclude)
+        text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+        return self.send(text, exclude, key=key)
 
     def send_to_all(self, data):
         """Send one message to every member. Returns how many."""

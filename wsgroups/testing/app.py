@@ -123,9 +123,11 @@ class App:
         lines = _lines(headers, cookies)
         return Connecting(self, Opening(self._address(path), subprotocols, lines, origin))
 
-    async def get(self, path: str, *, headers: Headers = ()) -> Reply:
+    async def get(
+        self, path: str, *, headers: Headers = (), cookies: Mapping[str, str] | None = None
+    ) -> Reply:
         """Send a GET request and return the answer; as `request`."""
-        return await self.request("GET", path, headers=headers)
+        return await self.request("GET", path, headers=headers, cookies=cookies)
 
     async def request(
         self,

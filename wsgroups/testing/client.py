@@ -34,6 +34,7 @@ class Client(ClientSocket):
             close_timeout=timeout,
         )
         self.timeout = timeout
+        self._is_hung = False
 
     async def recv(self, timeout: float | None = None) -> str | bytes:
         """Return the next message, str for text and bytes for binary.
@@ -141,8 +142,24 @@ class Client(ClientSocket):
             self._fail_closed("expected silence")
 
     def hang(self) -> None:
-        """Read and answer nothing more, as a peer whose machine has stopped."""
+        """Read and answer nothing, as a peer whose machine has stopped, until `go_on`."""
+        self._is_hung = True
         self._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read and answer again."""
+        self._is_hung = False
+        self._transport.resume_reading()
+
+    async def close(self, code: int = CloseCode.NORMAL, reason: str | None = None) -> None:
+        """Close the socket and wait until it is; one that hangs drops its connection.
+
+        Raises:
+            ValueError: for a code that may not be sent.
+        """
+        if self._is_hung:
+            self.abort()
+        await super().close(code, reason)
 
     def _fail_closed(self, wanted: str) -> NoReturn:
         info = self.close_info

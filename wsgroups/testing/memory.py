@@ -152,10 +152,13 @@ class _Link(asyncio.Transport):
         while self._sent and not driver.is_closed(connection) and driver.is_reading(connection):
             data, self._sent = bytes(self._sent), bytearray()
             driver.feed(connection, data)
-        if self._is_closing and not self._sent and not driver.is_closed(connection):
-            driver.end_input(connection)
         self._deliver(driver)
-        if self._is_closing or (driver.is_closed(connection) and not self._received):
+        has_left = self._is_closing and not self._sent
+        if has_left and not driver.is_closed(connection):
+            driver.end_input(connection)
+        if driver.is_closed(connection):
+            has_left = self._is_closing or not self._received  # what it sent goes nowhere
+        if has_left:
             self._end()
 
     def _deliver(self, driver: MemoryDriver) -> None:
