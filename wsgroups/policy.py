@@ -25,6 +25,16 @@ class GroupPolicy:
     ping_interval: float | None = option(20.0, "ping after so long without a byte; None: never")
     ping_timeout: float | None = option(20.0, "close when a ping is not answered for so long")
     close_timeout: float = option(5.0, "how long the peer may take to answer a Close frame")
+    message_timeout: float | None = option(
+        60.0, "how long a message may take to come in; then 1008; None: for ever"
+    )
+    max_messages_per_second: float | None = option(
+        None, "most messages a second of one socket; more close with 1008; None: any number"
+    )
+    max_bytes_per_second: float | None = option(
+        None, "most payload bytes a second of one socket; more close with 1008; None: any number"
+    )
+    rate_burst: float = option(5.0, "seconds' worth of messages and bytes that may come at once")
     write_high_water: int = option(64 << 10, "unsent bytes from which send returns BUFFERED")
     write_limit: int = option(1 << 20, "most unsent bytes; then slow_consumer decides")
     slow_consumer: SlowConsumer = option(
@@ -53,12 +63,18 @@ class GroupPolicy:
             "above 0 and at most write_limit",
             self.write_high_water,
         )
-        for name in ("close_timeout", "handler_grace"):
+        for name in ("close_timeout", "handler_grace", "rate_burst"):
             value = getattr(self, name)
             _require(value is not None and value > 0, name, "above 0", value)
-        for name in ("ping_interval", "ping_timeout"):
+        for name in (
+            "ping_interval",
+            "ping_timeout",
+            "message_timeout",
+            "max_messages_per_second",
+            "max_bytes_per_second",
+        ):
             value = getattr(self, name)
-            _require(value is None or value > 0, name, "above 0, or None for never", value)
+            _require(value is None or value > 0, name, "above 0, or None", value)
         _require(
             self.slow_consumer in get_args(SlowConsumer),
             "slow_consumer",

@@ -53,6 +53,7 @@ cdef struct FrameDecoder:
     Py_ssize_t control_filled
     Py_ssize_t remaining     # payload bytes of the current frame still to come
     uint32_t fragments       # frames of the current message so far
+    uint32_t finished        # messages that needed more than one look at their first bytes
     uint8_t header[14]
     uint8_t header_size      # bytes of it that are there
     uint8_t phase
@@ -66,6 +67,10 @@ cdef struct FrameDecoder:
 
 cdef void decoder_init(FrameDecoder* self) noexcept
 cdef void decoder_clear(FrameDecoder* self) noexcept
+
+cdef inline bint decoder_is_between(const FrameDecoder* self) noexcept nogil:
+    """True in the middle of a header, a frame or a message."""
+    return self.header_size or self.message_opcode or self.remaining
 
 # Decode the next event. Payload in the input is unmasked where it lies. Errors are events.
 cdef void decoder_next(

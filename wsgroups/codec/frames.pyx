@@ -412,6 +412,7 @@ cdef inline bint check_text(
 cdef inline void finish_message(FrameDecoder* self, FrameEvent* event) noexcept:
     event.kind = <EventKind> self.message_opcode
     self.message_opcode = 0
+    self.finished += 1
     self.fragments = 0
     self.filled = 0
     self.phase = PHASE_HEADER

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from wsgroups.codec.frames cimport FrameDecoder, FrameEvent, FrameInput, FrameLimits
 from wsgroups.connection.members cimport Members
+from wsgroups.connection.meter cimport Meter, Rates
 from wsgroups.connection.tally cimport Tally
 from wsgroups.connection.outbox cimport Block
 from wsgroups.connection.stream cimport Stream
@@ -54,10 +55,21 @@ cdef class GroupCore:
     cdef Py_ssize_t write_high_water, write_limit
     cdef uint8_t slow               # Slow
     cdef readonly uint64_t dropped, conflated, cut_off
-    cdef uint32_t ping_ticks, pong_ticks, close_ticks
+    cdef uint32_t ping_ticks, pong_ticks, close_ticks, message_ticks
+    cdef Rates rates
+    cdef bint is_metered            # `rates` has a limit
     cdef public object owner        # the surface's Group
     cdef public object runner       # makes the runner of a socket with `async def` handlers
     cdef public object open_socket  # makes the surface's socket of a connection and its id
+
+
+cdef class Extras:
+    """What few sockets have, so that the others need no room for it."""
+
+    cdef dict pings                 # payload -> callback(answered)
+    cdef list waiters               # called when everything is sent or the socket is gone
+    cdef str failure                # why we failed it, until that is logged
+    cdef Meter meter
 
 
 cdef class Phase:
@@ -84,17 +96,20 @@ cdef class Connection(Stream):
     cdef public object touch        # called with the socket for each message, or None
     cdef readonly object runner     # the queue of events behind a suspended handler, or None
     cdef set sets                   # rooms and other sets, all of them `Members`
-    cdef dict pings                 # payload -> callback(seconds or None)
-    cdef list waiters               # called when everything is sent or the socket is gone
-    cdef Py_ssize_t coming          # bytes on their way from other threads
+    cdef Extras extras              # None until there is one
+    cdef uint32_t coming            # bytes on their way from other threads
     cdef bytes pong                 # the latest ping to answer once the peer reads again
     cdef bytes held                 # input of a turn that was over, from `held_from` on
     cdef Py_ssize_t held_from
     cdef uint32_t mark              # the walk that is to leave this socket out
     cdef uint32_t pinged            # tick of the keepalive ping that is out, or 0
+    cdef uint32_t begun             # tick at which an unfinished message was first seen, or 0
+    cdef uint32_t begun_after       # how many had been finished then
+    cdef uint16_t control_second    # the last second with a control frame in it
+    cdef uint8_t controls           # frames in it
+    cdef uint8_t busy_seconds       # in a row with too many
     cdef readonly uint32_t dropped  # messages that the policy for slow peers has dropped
     cdef Tally tally                # None unless it is logged
-    cdef str failure                # why we failed it, until that is logged
     cdef uint8_t state              # State
     cdef uint8_t address[28]        # the peer's sockaddr_in or sockaddr_in6
     cdef uint8_t started            # the connect handler has been called
@@ -122,6 +137,8 @@ cdef class Connection(Stream):
     cdef int on_message(self, FrameEvent* event) except -1
     cdef int on_encoded(self, FrameEvent* event, Handler handler) except -1
     cdef int on_unwanted(self, bint is_text) except -1
+    cdef bint takes(self, Py_ssize_t size) except -1
+    cdef int on_control(self) except -1
     cdef int on_ping(self, FrameEvent* event) except -1
     cdef int on_pong(self, FrameEvent* event) except -1
     cdef int on_close(self, FrameEvent* event) except -1
@@ -146,7 +163,10 @@ cdef class Connection(Stream):
     cdef int note(self, int level, str message, tuple arguments, object error=*) except -1
 
     # Time.
+    cdef Extras more(self)
     cdef int arm_keepalive(self) except -1
+    cdef uint32_t interval(self) noexcept
+    cdef bint is_overdue(self) noexcept
     cdef int keep_alive(self) except -1
     cdef bint runs_full(self) except -1
 

@@ -63,7 +63,13 @@ class GroupCore:
         ping_interval: float | None,
         ping_timeout: float | None,
         close_timeout: float | None,
+        message_timeout: float | None,
+        max_messages_per_second: float,
+        max_bytes_per_second: float,
+        rate_burst: float,
     ) -> None: ...
+
+class Extras: ...
 
 class Phase: ...
 

@@ -29,12 +29,14 @@ from wsgroups.codec.frames cimport (
     FrameInput,
     decoder_clear,
     decoder_init,
+    decoder_is_between,
     decoder_landed,
     decoder_next,
     decoder_target,
     encode_header,
 )
 from wsgroups.connection.members cimport Members
+from wsgroups.connection.meter cimport meter_take
 from wsgroups.connection.outbox cimport (
     Block,
     block_frame,
@@ -81,6 +83,8 @@ cdef object REMOTE = Side.REMOTE
 cdef enum:
     FIN = 0x80
     FRAME_HEADER = 10
+    CONTROLS_A_SECOND = 100      # of pings and pongs; more for so many seconds in a row close
+    BUSY_SECONDS = 10
     EVENTS_A_TURN = 64           # then the other sockets have their turn
     REFERENCE_FROM = 8192        # payloads from here on are sent without a copy
     LINGER_KIB = 65535
@@ -128,6 +132,10 @@ cdef class GroupCore:
         object ping_interval,
         object ping_timeout,
         object close_timeout,
+        object message_timeout,
+        double max_messages_per_second,
+        double max_bytes_per_second,
+        double rate_burst,
     ):
         """Set the limits; live sockets follow at once. Sizes in bytes, times in seconds or None."""
         cdef uint32_t i, ping_ticks = ticks_of(ping_interval)
@@ -139,6 +147,11 @@ cdef class GroupCore:
         self.slow = SLOW_CONSUMER.index(slow_consumer)
         self.pong_ticks = ticks_of(ping_timeout)
         self.close_ticks = ticks_of(close_timeout)
+        self.message_ticks = ticks_of(message_timeout)
+        self.rates.messages = max_messages_per_second
+        self.rates.bytes = max_bytes_per_second
+        self.rates.burst = rate_burst
+        self.is_metered = max_messages_per_second > 0 or max_bytes_per_second > 0
         if ping_ticks != self.ping_ticks:
             self.ping_ticks = ping_ticks
             for i in range(self.members.count):
@@ -154,6 +167,11 @@ cdef uint32_t ticks_of(seconds) except? 0:
     if seconds * TICKS_PER_SECOND >= MAX_TICKS:
         return MAX_TICKS
     return max(1, round(seconds * TICKS_PER_SECOND))
+
+
+@cython.final
+cdef class Extras:
+    """What few sockets have, so that the others need no room for it."""
 
 
 cdef class Phase:
@@ -282,28 +300,36 @@ cdef class Connection(Stream):
         if self.state == STATE_CLOSED or unsent(self) == 0:
             callback()
             return
-        if self.waiters is None:
-            self.waiters = []
-        self.waiters.append(callback)
+        extras = self.more()
+        if extras.waiters is None:
+            extras.waiters = []
+        extras.waiters.append(callback)
 
     def ping(self, bytes payload not None, callback):
         """Send a ping; `callback(True)` when it is answered, `callback(False)` if never."""
         if self.state != STATE_OPEN:
             callback(False)
             return
-        if self.pings is None:
-            self.pings = {}
-        self.pings[payload] = callback
+        extras = self.more()
+        if extras.pings is None:
+            extras.pings = {}
+        extras.pings[payload] = callback
         self.control(OP_PING, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
 
     def forget_ping(self, bytes payload not None):
         """Nobody waits for this pong any more."""
-        if self.pings is not None:
-            self.pings.pop(payload, None)
+        if self.extras is not None and self.extras.pings is not None:
+            self.extras.pings.pop(payload, None)
+
+    cdef Extras more(self):
+        """The extras, which this socket has from now on."""
+        if self.extras is None:
+            self.extras = Extras()
+        return self.extras
 
     cdef int release_waiters(self) except -1:
-        if self.waiters is not None:
-            waiters, self.waiters = self.waiters, None
+        if self.extras is not None and self.extras.waiters is not None:
+            waiters, self.extras.waiters = self.extras.waiters, None
             for callback in waiters:
                 callback()
         return 0
@@ -432,6 +458,9 @@ cdef class Connection(Stream):
         if handler is None or self.state != STATE_OPEN:
             Py_XDECREF(event.owner)
             return self.on_unwanted(is_text)
+        if self.group.is_metered and not self.takes(event.size):
+            Py_XDECREF(event.owner)
+            return 0
         if self.touch is not None:
             self.touch(self.socket)
         if self.tally is not None:
@@ -471,8 +500,38 @@ cdef class Connection(Stream):
             self.fail(1003, f"group has no handler for {kind} messages")
         return 0
 
+    cdef bint takes(self, Py_ssize_t size) except -1:
+        """Count a message against the group's rates; one too many closes."""
+        if meter_take(
+            &self.more().meter, &self.group.rates, self.driver.tick, TICKS_PER_SECOND, size
+        ):
+            return True
+        self.fail(1008, "more messages or bytes a second than the group allows")
+        return False
+
+    cdef int on_control(self) except -1:
+        """Count a ping or pong; too many for ten seconds in a row close, and give 1."""
+        cdef uint16_t second = <uint16_t> (self.driver.tick // TICKS_PER_SECOND)
+        if second != self.control_second:
+            if self.controls < CONTROLS_A_SECOND or second != <uint16_t> (self.control_second + 1):
+                self.busy_seconds = 0
+            self.control_second = second
+            self.controls = 0
+        if self.controls < CONTROLS_A_SECOND:
+            self.controls += 1
+            return 0
+        if self.controls == CONTROLS_A_SECOND:
+            self.controls += 1
+            self.busy_seconds += 1
+            if self.busy_seconds == BUSY_SECONDS and self.state == STATE_OPEN:
+                self.fail(1008, "more than 100 pings or pongs a second")
+                return 1
+        return 0
+
     cdef int on_ping(self, FrameEvent* event) except -1:
         """Answer with the same payload; to a peer that does not read, only the latest (5.5.3)."""
+        if self.on_control():
+            return 0
         if self.state != STATE_OPEN:
             return 0
         if self.blocked:
@@ -483,13 +542,15 @@ cdef class Connection(Stream):
     cdef int on_pong(self, FrameEvent* event) except -1:
         """A pong answers its ping and all before it (section 5.5.3)."""
         cdef bytes payload
-        if not self.pings:
+        cdef dict pings
+        if self.on_control() or self.extras is None or not self.extras.pings:
             return 0
+        pings = self.extras.pings
         payload = PyBytes_FromStringAndSize(<char*> event.data, event.size)
-        if payload not in self.pings:
+        if payload not in pings:
             return 0
-        for sent in list(self.pings):
-            self.pings.pop(sent)(True)
+        for sent in list(pings):
+            pings.pop(sent)(True)
             if sent == payload:
                 break
         return 0
@@ -779,7 +840,7 @@ cdef class Connection(Stream):
         if self.state != STATE_CLOSED or self.parted:
             return 0
         self.parted = True
-        if self.failure is not None or self.tally is not None:
+        if self.tally is not None or self.extras is not None and self.extras.failure is not None:
             self.note_end()
         handler = self.group.disconnect
         if handler is not None:
@@ -795,11 +856,11 @@ cdef class Connection(Stream):
         parts = ["cleanly" if is_clean else "not cleanly", f"begun by the {side.value} side"]
         if reason:
             parts.append(f"reason {reason!a}")
-        if self.failure is not None:
-            parts.append(self.failure)
+        if self.extras is not None and self.extras.failure is not None:
+            parts.append(self.extras.failure)
+            self.extras.failure = None
         if self.tally is not None:
             parts.append(str(self.tally))
-        self.failure = None
         return self.note(logging.INFO, "closed with %d: %s", (code, "; ".join(parts)))
 
     # --- ending -----------------------------------------------------------------------------
@@ -860,7 +921,8 @@ cdef class Connection(Stream):
             body[0] = <char> (code >> 8)
             body[1] = <char> (code & 0xFF)
             self.control(OP_CLOSE, body, 2)
-        self.failure = why
+        if why is not None:
+            self.more().failure = why
         self.end(code, "", False, LOCAL)
         return self.finish(LINGER_KIB, ticks)
 
@@ -877,8 +939,8 @@ cdef class Connection(Stream):
         self.holding = False
         self.driver.defer(self)
         self.release_waiters()
-        if self.pings is not None:
-            pings, self.pings = self.pings, None
+        if self.extras is not None and self.extras.pings is not None:
+            pings, self.extras.pings = self.extras.pings, None
             for callback in pings.values():
                 callback(False)
         return 0
@@ -912,35 +974,58 @@ cdef class Connection(Stream):
 
     cdef int arm_keepalive(self) except -1:
         """Look after the peer one ping interval from now, or up to a fifth earlier."""
-        cdef uint32_t interval = self.group.ping_ticks
+        self.driver.arm(self, self.interval())
+        return 0
+
+    cdef uint32_t interval(self) noexcept:
+        cdef uint32_t interval = self.group.ping_ticks or self.group.message_ticks
         # Sockets that came together would otherwise be pinged together for ever.
         cdef uint32_t spread = interval // 5
         if spread:
             interval -= <uint32_t> ((<uint64_t> self.id * SCATTER) >> 32) % (spread + 1)
-        self.driver.arm(self, interval)
-        return 0
+        return interval
 
     cdef int keep_alive(self) except -1:
         """Ping a silent peer; give up one that does not answer. Any byte counts as life."""
-        cdef uint32_t silent = self.driver.tick - self.last_seen
-        if self.group.ping_ticks == 0:
+        cdef uint32_t tick = self.driver.tick, silent = tick - self.last_seen, wait
+        cdef GroupCore group = self.group
+        if self.is_overdue():
+            return self.fail(1008, "a message was not complete after message_timeout")
+        if silent <= tick - self.pinged or group.ping_ticks == 0 or group.pong_ticks == 0:
             self.pinged = 0
-            return 0
-        if self.pinged:
+        if self.pinged and tick - self.pinged >= group.pong_ticks:
             # While we do not read ourselves, the peer's silence says nothing.
-            if silent > self.driver.tick - self.pinged and not self.runs_full():
+            if not self.runs_full():
                 return self.fail(1011, "keepalive: no sign of life after a ping")
             self.pinged = 0
-        if silent * 10 < self.group.ping_ticks * 8:
-            self.driver.arm(self, self.group.ping_ticks - silent)
-        elif self.group.pong_ticks:
-            self.pinged = self.driver.tick
-            self.control(OP_PING, b"", 0)
-            self.driver.arm(self, self.group.pong_ticks)
+        if self.pinged:
+            wait = self.pinged + group.pong_ticks - tick
+        elif group.ping_ticks == 0:
+            wait = self.interval()
+        elif silent * 10 < group.ping_ticks * 8:
+            wait = group.ping_ticks - silent
         else:
             self.control(OP_PING, b"", 0)
-            self.arm_keepalive()
+            self.pinged = tick if group.pong_ticks else 0
+            wait = group.pong_ticks or self.interval()
+        if self.begun:
+            wait = min(wait, self.begun + group.message_ticks - tick)
+        self.driver.arm(self, wait)
         return 0
+
+    cdef bint is_overdue(self) noexcept:
+        """True when the message that is coming in was coming in `message_timeout` ago as well.
+
+        Counted from when it was first seen, by looking after the peer: up to an interval late.
+        """
+        if self.group.message_ticks == 0 or self.paused or not decoder_is_between(&self.decoder):
+            self.begun = 0
+        elif self.begun == 0 or self.begun_after != self.decoder.finished:
+            self.begun = self.driver.tick
+            self.begun_after = self.decoder.finished
+        else:
+            return self.driver.tick - self.begun >= self.group.message_ticks
+        return False
 
     cdef bint runs_full(self) except -1:
         return self.runner is not None and self.runner.is_full

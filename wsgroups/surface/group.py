@@ -102,6 +102,10 @@ class Group(SocketSet):
             ping_interval=policy.ping_interval,
             ping_timeout=policy.ping_timeout,
             close_timeout=policy.close_timeout,
+            message_timeout=policy.message_timeout,
+            max_messages_per_second=policy.max_messages_per_second or 0,
+            max_bytes_per_second=policy.max_bytes_per_second or 0,
+            rate_burst=policy.rate_burst,
         )
 
     def _runner(self, connection: Connection) -> Runner:

@@ -125,7 +125,7 @@ cdef class Delivery:
             self.connection.coming -= block_size(self.block)
         # With slow_consumer="wait" nothing is dropped, and nothing overtakes what waits already.
         if self.connection.group.slow == SLOW_WAIT and (
-            self.connection.waiters is not None
+            self.connection.extras is not None and self.connection.extras.waiters is not None
             or unsent(self.connection) > self.connection.group.write_high_water
         ):
             self.connection.when_drained(self)
