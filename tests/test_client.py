@@ -492,3 +492,18 @@ async def test_what_is_no_message_is_refused() -> None:
             await socket.close(1005)
         await socket.send("fine")
         assert await soon(socket.recv()) == "fine"
+
+
+async def test_a_connect_that_is_cancelled_leaves_nothing_behind() -> None:
+    async with wsgroups.serve(echo_handle(), port=0) as server:
+
+        async def open_one() -> None:
+            await connect(address(server))
+
+        for count in range(12):
+            task = asyncio.ensure_future(open_one())
+            await turns(count)
+            task.cancel()
+            await asyncio.wait([task])
+            await turns(5)
+        # What the loop is told of afterwards fails the test, by the fixture that watches it.

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from wsgroups import (
     CloseInfo,
     DuplicateHandlerError,
     Handle,
+    HandlerSignatureError,
     HandlerStatus,
     HandshakeFailedError,
     Request,
@@ -253,3 +255,66 @@ async def test_an_object_is_for_one_socket_and_a_group_for_one_style(
     await asyncio.sleep(0)
     with pytest.raises(DuplicateHandlerError):
         handle.websocket("Silent")(lambda message, ws: None)
+
+
+@dataclass
+class Move:
+    """A move in a game."""
+
+    x: int
+    y: int
+
+
+async def test_json_is_decoded_into_the_annotation_of_the_method() -> None:
+    class Board(WebSocketHandler):
+        async def on_message(self, message: Move) -> None:
+            self.send(f"{message.x + message.y}")
+
+    class Loose(WebSocketHandler):
+        def on_message(self, message: dict[str, Any]) -> None:
+            self.send_json(sorted(message))
+
+    class Inheriting(Board):
+        pass
+
+    handle = Handle()
+
+    @handle.get("/{kind}")
+    def enter(request: Request, kind: str) -> HandlerStatus:
+        made = {"board": Board, "loose": Loose, "inheriting": Inheriting}[kind]
+        return request.accept(made(), group=kind)
+
+    async with testing.start(handle) as app:
+        for kind in ("board", "inheriting"):
+            async with app.connect(f"/{kind}") as client:
+                await client.send('{"x": 1, "y": 2}')
+                await client.expect("3")
+                await client.send('{"x": 1, "y": "two"}')
+                await client.expect_close(1007, "")
+        async with app.connect("/loose") as client:
+            await client.send_json({"b": 1, "a": 2})
+            await client.expect_json(["a", "b"])
+            await client.send(b"binary")
+            await client.expect_close(1003)
+
+
+def test_a_method_that_cannot_be_called_as_it_will_be_is_refused() -> None:
+    with pytest.raises(HandlerSignatureError, match="on_message is given text messages, not"):
+
+        class Confused(WebSocketHandler):
+            def on_message(self, message: bytes) -> None: ...
+
+    with pytest.raises(HandlerSignatureError, match="on_binary is given binary messages, not"):
+
+        class Mixed(WebSocketHandler):
+            def on_binary(self, message: str) -> None: ...  # type: ignore[override]
+
+    with pytest.raises(HandlerSignatureError, match=r"must take \(self, message\)"):
+
+        class Short(WebSocketHandler):
+            def on_message(self) -> None: ...  # type: ignore[override]
+
+    with pytest.raises(HandlerSignatureError, match="cannot be given as"):
+
+        class Odd(WebSocketHandler):
+            def on_message(self, message: complex) -> None: ...

@@ -255,6 +255,9 @@ class ClientSocket(asyncio.BufferedProtocol):
             if behind is None:
                 return
             self._opening = None
+            if self.opened.done():  # whoever wanted the socket was cancelled meanwhile
+                self._transport.abort()
+                return
             self._keep_alive()
             self.opened.set_result(None)
             data = behind
@@ -372,6 +375,7 @@ class ClientSocket(asyncio.BufferedProtocol):
         self.close_info = self._outcome
         if not self.opened.done():
             self.opened.set_exception(error)
+            self.opened.exception()  # seen: nobody may be waiting any more
         self._transport.abort()
 
     def _end(self, info: CloseInfo) -> None:

@@ -37,6 +37,22 @@ def message_handler(
     return handler, wanted
 
 
+def method_decoder(
+    method: Callable[..., Any], frame: Literal["text", "binary"]
+) -> Callable[[bytes], Any] | None:
+    """Return what makes the message of a WebSocketHandler's method; None for as it came.
+
+    Raises:
+        HandlerSignatureError: when it cannot be called with a message, or wants another kind.
+    """
+    annotation = _positional(method, 2, "(self, message)")[1]
+    frames, decode = _wanted(method, annotation, None)
+    if frame not in frames:
+        name = getattr(method, "__qualname__", repr(method))
+        raise HandlerSignatureError(f"{name} is given {frame} messages, not {annotation!r}")
+    return decode
+
+
 def event_handler(function: Callable[..., Any]) -> Handler:
     """Return the handler for `(socket,)`: connect and disconnect."""
     _positional(function, 1, "(ws)")

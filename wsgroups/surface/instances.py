@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from wsgroups.closing import CloseCode
 from wsgroups.enums import ConnectionFlags, SendResult
+from wsgroups.surface.handlers import method_decoder
 from wsgroups.surface.websocket import WebSocket
 
 if TYPE_CHECKING:
     from wsgroups.surface.request import Request
+
+logger = logging.getLogger("wsgroups")
 
 
 class WebSocketHandler:
@@ -25,6 +30,20 @@ class WebSocketHandler:
 
     socket: WebSocket
     request: Request
+    _decode: ClassVar[Callable[[bytes], Any] | None] = None
+
+    def __init_subclass__(cls) -> None:
+        """Look at what the methods take.
+
+        Raises:
+            HandlerSignatureError: when one cannot be called with a message, or wants one of a type
+                that is unknown.
+        """
+        super().__init_subclass__()
+        if "on_message" in cls.__dict__:
+            cls._decode = method_decoder(cls.on_message, "text")
+        if "on_binary" in cls.__dict__:
+            method_decoder(cls.on_binary, "binary")
 
     def __index__(self) -> int:
         """Return the socket's id: it stands for its socket in sets and in `exclude`."""
@@ -33,8 +52,8 @@ class WebSocketHandler:
     def on_open(self) -> Any:
         """Do what there is to do once the socket is open."""
 
-    def on_message(self, message: str) -> Any:
-        """Handle a text message."""
+    def on_message(self, message: Any) -> Any:
+        """Handle a text message: a str, or JSON as the annotation of `message` says."""
         self._refuse("on_binary")
 
     def on_binary(self, message: bytes) -> Any:
@@ -80,8 +99,17 @@ def opened(ws: WebSocket) -> Any:
 
 
 def got_text(message: str, ws: WebSocket) -> Any:
-    """Call `on_message`."""
-    return ws.handler.on_message(message)
+    """Call `on_message`, with what its annotation makes of the message."""
+    handler = ws.handler
+    if handler._decode is None:
+        return handler.on_message(message)
+    try:
+        value = handler._decode(message.encode())
+    except Exception as error:
+        logger.info("%r: message could not be decoded: %s", ws, error)
+        ws.disconnect(code=CloseCode.INVALID_PAYLOAD)
+        return None
+    return handler.on_message(value)
 
 
 def got_binary(message: bytes, ws: WebSocket) -> Any:
