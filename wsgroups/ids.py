@@ -102,13 +102,12 @@ class IdSequence:
         process: an id ahead of the clock could be given out again after a restart.
         """
         with self._lock:
-            sequence = self._last + 1
-            while sequence > self._limit:
+            while self._last >= self._limit:
                 self._limit = self._clock()
-                if sequence > self._limit:
-                    self._sleep((sequence - self._limit) / TICKS_PER_SECOND)
-            self._last = sequence
-            return self._route | sequence
+                if self._last >= self._limit:
+                    self._sleep((self._last + 1 - self._limit) / TICKS_PER_SECOND)
+            self._last += 1
+            return self._route | self._last
 
     def status(self, socket_id: int) -> SocketStatus:
         """Say what an id is that no live socket of this process has."""

@@ -77,6 +77,12 @@ cdef void decoder_next(
     FrameDecoder* self, FrameInput* source, const FrameLimits* limits, FrameEvent* event
 ) noexcept
 
+# What decoder_next leaves over. Declared, so that the C compiler keeps it a function of its own:
+# as part of decoder_next it would have the commonest frame save registers that it does not need.
+cdef void decoder_next_any(
+    FrameDecoder* self, FrameInput* source, const FrameLimits* limits, FrameEvent* event
+) noexcept
+
 # Where the next bytes of a large message may be received straight to, or NULL. After n bytes
 # were received there, decoder_landed must be called, which sets `event` as decoder_next does.
 cdef uint8_t* decoder_target(FrameDecoder* self, Py_ssize_t* size) noexcept

@@ -60,8 +60,14 @@ cdef void decoder_next(
     event.owner = NULL
     event.data = NULL
     event.size = 0
-    if self.phase == PHASE_HEADER and take_short(self, source, limits, event):
-        return
+    if self.phase != PHASE_HEADER or not take_short(self, source, limits, event):
+        decoder_next_any(self, source, limits, event)
+
+
+cdef void decoder_next_any(
+    FrameDecoder* self, FrameInput* source, const FrameLimits* limits, FrameEvent* event
+) noexcept:
+    """Take any frame, or as much of it as has come."""
     while True:
         if self.phase == PHASE_HEADER:
             if not take_header(self, source, limits, event):

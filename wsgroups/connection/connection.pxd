@@ -133,6 +133,7 @@ cdef class Connection(Stream):
     cdef bint congested(self) except -1
     cdef bint is_congested(self) except -1
     cdef int handle(self, FrameEvent* event) except -1
+    cdef int on_other(self, FrameEvent* event) except -1
     cdef int count(self, const FrameEvent* event) except -1
     cdef int on_message(self, FrameEvent* event) except -1
     cdef int on_encoded(self, FrameEvent* event, Handler handler) except -1
@@ -157,6 +158,8 @@ cdef class Connection(Stream):
     # Handlers.
     cdef int deliver(self, Handler handler, object message) except -1
     cdef int call(self, Handler handler, object message) except -1
+    cdef int report_what_is_set(self) except -1
+    cdef int enqueue_given(self, object coroutine) except -1
     cdef int enqueue(self, Handler handler, object message) except -1
     cdef int report(self, object error) except -1
     cdef int complain(self, str what, object error) except -1

@@ -435,9 +435,13 @@ cdef class Connection(Stream):
         if self.held is not None:
             self.driver.requeue(self)
 
-    cdef int handle(self, FrameEvent* event) except -1:
+    cdef inline int handle(self, FrameEvent* event) except -1:
         if event.kind <= EVENT_BINARY:
             return self.on_message(event)
+        return self.on_other(event)
+
+    cdef int on_other(self, FrameEvent* event) except -1:
+        """Handle what is no message."""
         try:
             if event.kind == EVENT_PING:
                 self.on_ping(event)
@@ -757,15 +761,22 @@ cdef class Connection(Stream):
                 handler.function, arguments + 2, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
             )
         if result == NULL:
-            try:
-                raise_what_is_set()
-            except BaseException as error:
-                return self.report(error)
+            return self.report_what_is_set()
         if result != <PyObject*> None and PyCoro_CheckExact(result):
-            # A plain function that returned what an `async def` inside it gave.
-            self.enqueue(Handler(Given(<object> result), takes_message=False), None)
+            self.enqueue_given(<object> result)
         Py_DECREF(<object> result)
         return 0
+
+    cdef int report_what_is_set(self) except -1:
+        """A handler raised, and its exception is set."""
+        try:
+            raise_what_is_set()
+        except BaseException as error:
+            return self.report(error)
+
+    cdef int enqueue_given(self, object coroutine) except -1:
+        """A plain function returned what an `async def` inside it gave."""
+        return self.enqueue(Handler(Given(coroutine), takes_message=False), None)
 
     cdef int enqueue(self, Handler handler, object message) except -1:
         self.driver.enter(self.socket)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import binascii
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
 from hashlib import sha1
 from urllib.parse import urlsplit
@@ -12,6 +13,10 @@ from wsgroups.connection.wire import check_text, check_token
 from wsgroups.errors import HTTPError
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
+_SWITCH = (
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Accept: "
+)
 
 
 def check_upgrade(head: RequestHead) -> bytes | None:
@@ -22,7 +27,7 @@ def check_upgrade(head: RequestHead) -> bytes | None:
     """
     if b"upgrade" not in head.headers or b"websocket" not in head.tokens(b"upgrade"):
         return None
-    if b"upgrade" not in head.tokens(b"connection") or head.method != "GET":
+    if b"upgrade" not in head.connection or head.method != "GET":
         return None
     if head.version != 11:
         raise HTTPError(505, "WebSocket needs HTTP/1.1.")
@@ -48,15 +53,15 @@ def _is_key(value: bytes) -> bool:
     if len(value) != 24:
         return False
     try:
-        return len(binascii.a2b_base64(value, strict_mode=True)) == 16
-    except binascii.Error:
+        return len(a2b_base64(value, strict_mode=True)) == 16
+    except Base64Error:
         return False
 
 
 def accept_key(key: bytes) -> str:
     """Return the Sec-WebSocket-Accept value for a key (section 4.2.2, step 5.4)."""
     digest = sha1(key + _GUID, usedforsecurity=False).digest()
-    return binascii.b2a_base64(digest, newline=False).decode()
+    return b2a_base64(digest, newline=False).decode("ascii")
 
 
 def requested_subprotocols(head: RequestHead) -> tuple[str, ...]:
@@ -65,8 +70,11 @@ def requested_subprotocols(head: RequestHead) -> tuple[str, ...]:
     Raises:
         HTTPError: when an offer is no token or stands there twice (section 4.1, item 10).
     """
+    lines = head.get(b"sec-websocket-protocol")
+    if not lines:
+        return ()
     offers: list[str] = []
-    for line in head.get(b"sec-websocket-protocol"):
+    for line in lines:
         for part in line.split(b","):
             name = part.strip(b" \t").decode("latin-1")
             try:
@@ -79,28 +87,18 @@ def requested_subprotocols(head: RequestHead) -> tuple[str, ...]:
     return tuple(offers)
 
 
-def encode_switch(
-    key: bytes,
-    *,
-    subprotocol: str | None = None,
-    headers: Iterable[tuple[str, str]] = (),
-) -> bytes:
+def encode_switch(key: bytes, subprotocol: str | None, headers: Iterable[tuple[str, str]]) -> bytes:
     """Return the 101 response (section 4.2.2).
 
     Raises:
         ValueError: when a header would break out of its line.
     """
-    lines = [
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept_key(key)}"
-    ]
+    head = _SWITCH + accept_key(key)
     if subprotocol is not None:
-        lines.append(f"Sec-WebSocket-Protocol: {check_token(subprotocol, 'subprotocol')}")
-    lines += [
-        f"{check_token(name, 'header name')}: {check_text(value, 'header value')}"
-        for name, value in headers
-    ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+        head += f"\r\nSec-WebSocket-Protocol: {check_token(subprotocol, 'subprotocol')}"
+    for name, value in headers:
+        head += f"\r\n{check_token(name, 'header name')}: {check_text(value, 'header value')}"
+    return (head + "\r\n\r\n").encode("latin-1", "replace")
 
 
 def is_same_origin(origin: str, scheme: str, host: str) -> bool:

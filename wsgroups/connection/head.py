@@ -6,8 +6,9 @@ References: RFC 9110 (semantics), RFC 9112 (HTTP/1.1).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-import httptools
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from wsgroups.errors import HTTPError
 
@@ -16,7 +17,7 @@ METHODS = frozenset(
 )
 
 _NOTHING: list[bytes] = []
-_COMMA = ord(",")
+_COMMA = ord(",")  # a byte of bytes is an int
 _VERSION = re.compile(rb"HTTP/(\d)\.(\d)\Z")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~%!$&'()*+;=-]+)(?::\d{0,5})?\Z")
@@ -33,6 +34,7 @@ class RequestHead:
         version: 10 or 11.
         raw: the head as it came.
         headers: the values of each name, names in lower case, all bytes, in order.
+        connection: the members of the Connection header, in lower case.
         content_length: bytes of body to come; None when it is chunked.
         keep_alive: the connection may be used again.
         body_size: bytes of the body that are there.
@@ -40,12 +42,13 @@ class RequestHead:
     """
 
     __slots__ = (
-        "_body", "_in_head", "_parser", "body_size", "content_length", "headers", "is_complete",
-        "keep_alive", "method", "raw", "target", "version",
+        "_body", "_in_head", "_parser", "body_size", "connection", "content_length", "headers",
+        "is_complete", "keep_alive", "method", "raw", "target", "version",
     )  # fmt: skip
 
     # The parser asks for each of these, and to have no answer would cost it an exception.
-    on_message_begin = on_url = on_status = on_chunk_header = on_chunk_complete = None
+    on_message_begin = on_url = on_status = on_headers_complete = None
+    on_chunk_header = on_chunk_complete = None
 
     def __init__(self, raw: bytes) -> None:
         """Parse a whole head, from the request line to the empty line.
@@ -62,11 +65,12 @@ class RequestHead:
         self._in_head = True
         self.body_size = 0
         self.is_complete = False
-        parser = httptools.HttpRequestParser(self)
-        self._parser: httptools.HttpRequestParser | None = parser
+        self._parser: HttpRequestParser | None = HttpRequestParser(self)
         self.feed(raw)
+        self._in_head = False
         # Not the parser's should_keep_alive: it has forgotten a request that is complete.
-        self.keep_alive = version == 11 and b"close" not in self.tokens(b"connection")
+        self.connection = self.tokens(b"connection")
+        self.keep_alive = version == 11 and b"close" not in self.connection
         self.target = _origin_form(target, self._host())
         self.content_length = self._body_length()
         if self.content_length is not None:
@@ -81,9 +85,9 @@ class RequestHead:
         assert self._parser is not None
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except HttpParserUpgrade:
             pass
-        except httptools.HttpParserError:
+        except HttpParserError:
             raise HTTPError(400, "The request is malformed.") from None
 
     @property
@@ -105,15 +109,8 @@ class RequestHead:
         """Called by the parser for each header line, and for trailers, which are ignored."""
         if self._in_head:
             name = name.lower()
-            value = value.strip(b" \t")
-            if name in self.headers:
-                self.headers[name].append(value)
-            else:
-                self.headers[name] = [value]
-
-    def on_headers_complete(self) -> None:
-        """Called by the parser at the empty line."""
-        self._in_head = False
+            value = value.strip()  # of spaces and tabs: other white space was refused before
+            self.headers.setdefault(name, []).append(value)
 
     def get(self, name: bytes) -> list[bytes]:
         """Return all values of the header `name`, given in lower case."""
@@ -122,9 +119,10 @@ class RequestHead:
     def tokens(self, name: bytes) -> list[bytes]:
         """Return the members of a comma-separated header over all its lines, in lower case."""
         values = self.headers.get(name, _NOTHING)
-        # An int, because CPython takes bytes for one first and has to make an exception for that.
-        if len(values) == 1 and _COMMA not in values[0]:
-            return [values[0].lower()]
+        if len(values) == 1:
+            value = values[0]
+            if _COMMA not in value:
+                return [value.lower()]
         return [token.strip(b" \t").lower() for value in values for token in value.split(b",")]
 
     def _host(self) -> bytes:
@@ -132,7 +130,7 @@ class RequestHead:
         hosts = self.get(b"host")
         if not hosts and self.version == 10:
             return b""
-        if len(hosts) != 1 or not _HOST.match(hosts[0]):
+        if len(hosts) != 1 or not _is_host(hosts[0]):
             raise HTTPError(400, "The request needs exactly one valid Host header.")
         return hosts[0]
 
@@ -151,8 +149,14 @@ class RequestHead:
         return int(lengths[0])
 
 
+@lru_cache(maxsize=64)  # most requests name the same host
+def _is_host(host: bytes) -> bool:
+    return _HOST.match(host) is not None
+
+
 def _request_line(raw: bytes) -> tuple[str, bytes, int]:
-    parts = raw[: raw.index(b"\r\n")].split(b" ")
+    line = raw.partition(b"\r\n")[0]
+    parts = line.split(b" ")
     if len(parts) != 3:
         raise HTTPError(400, "The request line is malformed.")
     method, target, protocol = parts

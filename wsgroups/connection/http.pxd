@@ -1,8 +1,9 @@
 """The HTTP phase of a connection."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from wsgroups.connection.connection cimport Connection, Phase
+from wsgroups.connection.connection cimport Connection, GroupCore, Phase
+from wsgroups.connection.head cimport RequestHead
 
 
 cdef class HttpLimits:
@@ -24,9 +25,12 @@ cdef class HttpPhase(Phase):
     cdef bint reused                # a request was answered on this connection before
     cdef bint ended_early           # the peer has sent FIN
     cdef bint sending               # the last response is not all with the kernel
-    cdef object head
+    cdef RequestHead head
     cdef Py_ssize_t body_left
     cdef Py_ssize_t chunked_size    # bytes of a chunked body, with what is around the chunks
+
+    cpdef is_answered(self)
+    cpdef upgrade(self, bytes response, GroupCore group, int64_t id, object socket)
 
     cdef void arm(self, uint32_t ticks) noexcept
     cdef bint is_waiting(self) noexcept

@@ -10,11 +10,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from wsgroups.connection.connection cimport Connection, GroupCore, Phase, ticks_of
+from wsgroups.connection.head cimport RequestHead
 from wsgroups.connection.stream cimport STREAM_OPEN, TICKS_PER_SECOND
 
 import logging
 
-from wsgroups.connection.head import RequestHead
 from wsgroups.connection.wire import PHRASES, encode_response
 from wsgroups.errors import AlreadyAnsweredError, HTTPError
 
@@ -133,18 +133,19 @@ cdef class HttpPhase(Phase):
         A parser would let some of these pass: a lone LF ends a line for some readers and not for
         others, which is how requests are smuggled (RFC 9112 sections 2.2, 5.2 and 11.2).
         """
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, line = self.line, longest = self.limits.max_header_line
+        cdef int lines = self.lines
         cdef uint8_t byte
         for i in range(self.scanned, size):
             byte = data[i]
             if byte == b"\n":
-                if i == self.line or data[i - 1] != b"\r":
+                if i == line or data[i - 1] != b"\r":
                     raise HTTPError(400, "A line ends without CR.")
-                if i - self.line > 1:
-                    self.lines += 1
-                    if self.lines > self.limits.max_headers + 1:
+                if i - line > 1:
+                    lines += 1
+                    if lines > self.limits.max_headers + 1:
                         raise HTTPError(431, "There are too many headers.")
-                elif self.lines:
+                elif lines:
                     if i >= self.limits.max_head_size:
                         raise HTTPError(431, "The headers are too long.")
                     return i + 1
@@ -152,22 +153,24 @@ cdef class HttpPhase(Phase):
                     self.blank += 1
                     if self.blank > MAX_BLANK:
                         raise HTTPError(400, "The request begins with nothing.")
-                self.line = i + 1
+                line = i + 1
                 continue
-            if i > self.line and data[i - 1] == b"\r":
+            if i > line and data[i - 1] == b"\r":
                 raise HTTPError(400, "A line has a CR inside.")
-            if i - self.line >= self.limits.max_header_line:
-                if self.lines == 0:
+            if i - line >= longest:
+                if lines == 0:
                     raise HTTPError(414, "The request target is too long.")
                 raise HTTPError(431, "A header is too long.")
             if byte == b"\r":
                 continue
-            if self.lines == 0:
+            if lines == 0:
                 if byte < 32 or byte > 126 or byte == b"#":
                     raise HTTPError(400, "The request line is malformed.")
             elif (byte < 32 and byte != b"\t") or byte == 127:
                 raise HTTPError(400, "A header has a control character in it.")
         self.scanned = size
+        self.line = line
+        self.lines = lines
         if size > self.limits.max_head_size:
             raise HTTPError(431, "The headers are too long.")
         return -1
@@ -226,9 +229,8 @@ cdef class HttpPhase(Phase):
 
     # --- output -----------------------------------------------------------------------------
 
-    @property
-    def is_answered(self):
-        """True when the request that was handed out has its answer."""
+    cpdef is_answered(self):
+        """Return True when the request that was handed out has its answer."""
         return self.state != HANDLING
 
     def respond(self, bytes response not None, bint keep_alive):
@@ -292,7 +294,7 @@ cdef class HttpPhase(Phase):
         connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), b"", 0)
         connection.finish(LINGER_KIB, TICKS_PER_SECOND)
 
-    def upgrade(self, bytes response not None, GroupCore group not None, int64_t id, socket):
+    cpdef upgrade(self, bytes response, GroupCore group, int64_t id, object socket):
         """Answer with 101 and turn the connection into a WebSocket of `group`.
 
         Frames that came behind the request are handled once the handler has returned.

@@ -161,10 +161,13 @@ class Server:
         endpoint = self._app.endpoint("http", port)
         self._endpoints.append(endpoint)
 
+        # As long as the loop has no more connections than this, no server in it is full.
+        roomy = min(self.config.max_connections or self._possible, self._possible)
+
         def accepted(connection: Connection) -> None:
             connection.server = self
             refusal = None
-            if self._is_full(driver, connection.peers):
+            if connection.peers > roomy and self._is_full(driver, connection.peers):
                 refusal = HTTPError(503, "The server is full.", {"Retry-After": "1"})
             HttpPhase(connection, endpoint, self._limits, refusal)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wsgroups")
 
+_HANDLED = HandlerStatus.HANDLED  # an Enum class takes its time to look up a member
+
 
 class Endpoint:
     """One listening port of a Handle.
@@ -32,10 +34,12 @@ class Endpoint:
         is_closing: True once the server drains.
     """
 
-    __slots__ = ("_app", "is_closing", "port", "scheme")
+    __slots__ = ("_app", "_groups", "_router", "is_closing", "port", "scheme")
 
     def __init__(self, app: Handle, scheme: str, port: int | None) -> None:
         self._app = app
+        self._router = app.router
+        self._groups = app.groups
         self.scheme = scheme
         self.port = port
         self.is_closing = False
@@ -57,7 +61,7 @@ class Endpoint:
             self._app.spawn(self._run_async(route, request, phase, head))
         else:
             try:
-                result = route.function(request, **request.path_params)
+                result = _call(route, request)
             except BaseException as error:
                 self._failed(phase, head, request, error)
                 if not isinstance(error, Exception):
@@ -72,11 +76,18 @@ class Endpoint:
             UnknownGroupError: with strict groups.
             OriginRefusedError: when the group does not allow the request's origin.
         """
-        group = self._app.group_for(name, self.port)
+        group = self._find_group(name)
         if head.get(b"origin"):
             allowed = group.policy.origins
             self._check_origin(head, self._app.origins if allowed is None else allowed)
         return group
+
+    def _find_group(self, name: str) -> Group:
+        for port in (self.port, None):
+            group = self._groups.get((port, name))
+            if group is not None and group.is_registered:
+                return group
+        return self._app.group_without_handlers(name)
 
     def group_of_instances(self, name: str) -> None:
         """Prepare a group for sockets that have a WebSocketHandler.
@@ -91,7 +102,7 @@ class Endpoint:
     def _route(self, request: Request) -> Route | Response:
         """The route of a request, or what to say when there is none."""
         path = request.uri.partition("?")[0]
-        methods, parameters = self._app.router.find(path, self.port)
+        methods, parameters = self._router.find(path, self.port)
         if not methods:
             return Response(status=404)
         route = methods.get(request.method)
@@ -105,7 +116,7 @@ class Endpoint:
         self, route: Route, request: Request, phase: HttpPhase, head: RequestHead
     ) -> None:
         try:
-            result = await route.function(request, **request.path_params)
+            result = await _call(route, request)
         except BaseException as error:
             self._failed(phase, head, request, error)
             if not isinstance(error, Exception):
@@ -117,12 +128,12 @@ class Endpoint:
 
     def _finish(self, phase: HttpPhase, head: RequestHead, request: Request, result: Any) -> None:
         """Turn what a handler returned into the answer."""
-        if result is HandlerStatus.HANDLED or (phase.is_answered and result is None):
-            if phase.is_answered:
+        if result is _HANDLED or (phase.is_answered() and result is None):
+            if phase.is_answered():
                 return
             logger.error("%r was called HANDLED, but has no answer", request)
             result = Response(status=500)
-        elif phase.is_answered:
+        elif phase.is_answered():
             logger.error("%r has its answer; the handler's %r is ignored", request, result)
             return
         try:
@@ -135,7 +146,7 @@ class Endpoint:
     ) -> None:
         """Answer for a handler that raised; the client learns nothing of the cause."""
         connection = phase.connection
-        if phase.is_answered:
+        if phase.is_answered():
             connection.handler_failed(error)
         elif isinstance(error, HTTPError):
             self._respond(
@@ -175,3 +186,9 @@ class Endpoint:
             origin,
         )
         raise OriginRefusedError(origin)
+
+
+def _call(route: Route, request: Request) -> Any:
+    if request.path_params:
+        return route.function(request, **request.path_params)
+    return route.function(request)

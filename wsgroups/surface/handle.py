@@ -46,7 +46,7 @@ class Handle:
         self.router = Router()
         self._strict = strict_groups
         self._policy = GroupPolicy(**policy)
-        self._groups: dict[tuple[int | None, str], Group] = {}
+        self.groups: dict[tuple[int | None, str], Group] = {}
         self._rooms = Rooms()
         self._warned: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,9 +100,9 @@ class Handle:
                 one of the same name without a port.
             policy: GroupPolicy options, in force at once, for live sockets as well.
         """
-        group = self._groups.get((port, name))
+        group = self.groups.get((port, name))
         if group is None:
-            group = self._groups[port, name] = Group(name, self._policy, self._rooms, self._tasks)
+            group = self.groups[port, name] = Group(name, self._policy, self._rooms, self._tasks)
         if policy:
             if "origins" in policy:
                 policy["origins"] = _as_origins(policy["origins"])
@@ -185,21 +185,19 @@ class Handle:
         Raises:
             DuplicateHandlerError: when functions are registered for it.
         """
-        group = self._groups.get((port, name)) or self.group(name)
+        group = self.groups.get((port, name))
+        if group is None:  # which an empty group is not, though it is false
+            group = self.group(name)
         group.serve_instances()
         return group
 
-    def group_for(self, name: str, port: int | None) -> Group:
-        """Return the group to upgrade into on a port.
+    def group_without_handlers(self, name: str) -> Group:
+        """Return a group to upgrade into that nothing is registered for.
 
         Raises:
-            UnknownGroupError: with strict groups, when nothing is registered for it.
+            UnknownGroupError: with strict groups.
         """
-        for bound in (port, None):
-            group = self._groups.get((bound, name))
-            if group is not None and group.is_registered:
-                return group
-        known = [g.name for g in self._groups.values() if g.is_registered]
+        known = [g.name for g in self.groups.values() if g.is_registered]
         if self._strict:
             raise UnknownGroupError(name, known)
         if name not in self._warned and len(self._warned) < 1000:
@@ -210,7 +208,7 @@ class Handle:
     def all_origins(self) -> Collection[str] | None:
         """Return every origin that some group allows, for the check before any handler."""
         allowed = set(self.origins or ())
-        for group in self._groups.values():
+        for group in self.groups.values():
             allowed.update(group.policy.origins or ())
         return allowed
 

@@ -1,11 +1,17 @@
 """Types for the compiled form of `request.py`."""
 
+from wsgroups.connection.handshake cimport encode_switch, requested_subprotocols
 from wsgroups.connection.head cimport RequestHead
+from wsgroups.connection.http cimport HttpPhase
+from wsgroups.ids cimport IdSequence
+from wsgroups.surface.websocket cimport open_socket
+
+cdef IdSequence sequence
 
 
 cdef class Request:
     cdef object _head
-    cdef object _phase
+    cdef HttpPhase _phase
     cdef bytes _peer
     cdef object _endpoint
     cdef object _id
@@ -15,3 +21,9 @@ cdef class Request:
     cdef readonly bint websocket_upgrade
 
     cdef RequestHead _parsed(self)
+    cpdef get_websocket_id(self)
+    cpdef require_upgrade(self)
+
+
+cdef list _cookie_headers(object cookies)
+cdef list _checked_headers(object headers)

@@ -195,33 +195,31 @@ class Request:
         """
         self.require_upgrade()
         phase, head = self._phase, self._parsed()
-        if phase is None or phase.is_answered:
+        if phase is None or phase.is_answered():
             raise AlreadyAnsweredError("this request already has its answer")
-        if isinstance(session, Session) and not session.is_alive:
+        ours = session if session is not None and isinstance(session, Session) else None
+        if ours is not None and not ours.is_alive:
             raise ValueError("this session has ended; Session.find() gives None for such")
         endpoint = self._endpoint
         if endpoint.is_closing:
             raise HTTPError(503, "The server is shutting down.", {"Retry-After": "1"})
         target = endpoint.group_for(group, head)
         subprotocol = _agree(subprotocol, target.policy.subprotocols, head)
-        response = encode_switch(
-            head.get(b"sec-websocket-key")[0],
-            subprotocol=subprotocol,
-            headers=[*_cookie_headers(cookies), *_checked_headers(headers)],
-        )
+        lines = _cookie_headers(cookies) + _checked_headers(headers)
+        response = encode_switch(head.get(b"sec-websocket-key")[0], subprotocol, lines)
         id = self.get_websocket_id()
         connection = phase.connection
         socket = open_socket(connection, id)
         self._head, self._peer, self._phase, self._id = head.raw, connection.peer, None, None
         connection.request = self
         connection.session = session
-        if isinstance(session, Session):
-            connection.touch = session.touch
+        if ours is not None:
+            connection.touch = ours.touch
         connection.data = data
         connection.subprotocol = subprotocol
         phase.upgrade(response, target.core, id, socket)
-        if isinstance(session, Session):
-            session.attach(socket)
+        if ours is not None:
+            ours.attach(socket)
         return socket
 
     def accept(

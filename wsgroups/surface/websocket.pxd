@@ -18,6 +18,9 @@ cdef class WebSocket:
     cdef Connection live(self)
 
 
+cpdef open_socket(Connection connection, int64_t id)
+
+
 cdef class SocketSet:
     cdef readonly Members members
     cdef bint is_own                # nobody else has the members

@@ -501,7 +501,7 @@ cdef int deliver_from_afar(Connection connection, Payload payload, int flags) ex
     return RESULT_OK
 
 
-def open_socket(Connection connection not None, int64_t id):
+cpdef open_socket(Connection connection, int64_t id):
     """Return the WebSocket that the handlers of an upgraded connection get."""
     cdef WebSocket socket = WebSocket.__new__(WebSocket)
     socket.connection = connection
