@@ -9,10 +9,13 @@ SOURCES := $(shell find wsgroups -name '*.py' -o -name '*.pyx' -o -name '*.pxd')
 PORT ?= 8080
 FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 1
+SOAK_SECONDS ?= 3600
+SOAK_RATE ?= 300
+ROUNDS ?= 1
 SANITIZED := build/asan
 ASAN_SECONDS ?= 60
 
-.PHONY: demo test check docs format bench asan fuzz browser-test install clean
+.PHONY: demo test check docs format bench asan fuzz soak autobahn browser-test install clean
 
 install: $(STAMP)
 
@@ -56,8 +59,16 @@ browser-test: install  ## the chat in a real Chromium; screenshots in build/scre
 	tests/browser/ensure_chromium.sh
 	$(BIN)/python -m pytest -o addopts="-q --strict-markers" tests/browser
 
-fuzz: install  ## the codec against two other implementations, for FUZZ_SECONDS
-	$(BIN)/python -m fuzz.differential --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+fuzz: install  ## codec and handshake against two others each, for FUZZ_SECONDS in all
+	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+soak: install  ## connections that come and go for SOAK_SECONDS; results in soak/results
+	$(BIN)/python -m soak --seconds $(SOAK_SECONDS) --rate $(SOAK_RATE)
+
+autobahn: install  ## the Autobahn testsuite; STORE=1 stores, COMPRESSION=1 plays 12 and 13 too
+	$(BIN)/pip install --quiet 'wsgroups[autobahn]'  # is installed already: adds the engine only
+	$(BIN)/python -m conformance --rounds $(ROUNDS) $(if $(STORE),--store) \
+	    $(if $(COMPRESSION),--compression)
 
 # A copy of the tree with the same environment: the first report of a sanitizer ends the run.
 # Python's own allocator and its leaks at exit would hide and drown ours.

@@ -155,10 +155,16 @@ class Answer:
 
 
 class Wire:
-    """A connection that says just what a test wants said."""
+    """A connection that says just what a test wants said.
+
+    Attributes:
+        sock: the client's end.
+        was_reset: the server broke the connection off; without that, it ended it with FIN.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.was_reset = False
         self._buffer = b""
 
     async def __aenter__(self) -> Self:
@@ -171,8 +177,10 @@ class Wire:
 
     async def send(self, data: bytes) -> None:
         """Send it all; a server that has closed already is not the sender's business."""
-        with contextlib.suppress(ConnectionError):
+        try:
             await soon(asyncio.get_running_loop().sock_sendall(self.sock, data))
+        except ConnectionError:
+            self.was_reset = True
 
     async def send_in_parts(self, parts: Iterator[bytes]) -> None:
         """Send each part by itself and let the server read it before the next."""
@@ -195,6 +203,7 @@ class Wire:
         try:
             data = await soon(asyncio.get_running_loop().sock_recv(self.sock, 65536))
         except ConnectionResetError:
+            self.was_reset = True
             return False
         self._buffer += data
         return bool(data)

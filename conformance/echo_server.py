@@ -1,0 +1,64 @@
+"""The server under test: `python -m conformance.echo_server LOOP LIMITS`.
+
+It writes its address first, then a line for each socket that has closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+import wsgroups
+from conformance.limits import GROUP_OPTIONS, Limits
+from conformance.loops import LOOPS, Loop
+from conformance.program import CASE_DONE
+from wsgroups import Handle, HandlerStatus, Request, WebSocket
+
+handle = Handle()
+
+
+@handle.get("/")
+def upgrade(request: Request) -> HandlerStatus:
+    """Upgrade into the echo group."""
+    request.send_upgrade("echo")
+    return HandlerStatus.HANDLED
+
+
+@handle.websocket("echo")
+def echo_text(message: str, ws: WebSocket) -> None:
+    """Send a text message back."""
+    ws.send(message)
+
+
+@handle.websocket("echo")
+def echo_binary(message: bytes, ws: WebSocket) -> None:
+    """Send a binary message back."""
+    ws.send(message)
+
+
+@handle.websocket_disconnect("echo")
+def disconnected(ws: WebSocket) -> None:
+    """Tell whoever watches that a case is through."""
+    print(CASE_DONE, flush=True)
+
+
+async def serve() -> None:
+    """Serve until the process is ended."""
+    async with wsgroups.serve(handle, host="127.0.0.1", port=0) as server:
+        print(f"listening on ws://127.0.0.1:{server.port}", flush=True)
+        await server.serve_forever()
+
+
+@click.command()
+@click.argument("loop", type=click.Choice(list(LOOPS)))
+@click.argument("limits", type=click.Choice(list(GROUP_OPTIONS)))
+def main(loop: Loop, limits: Limits) -> None:
+    """Echo on LOOP under LIMITS."""
+    handle.group("echo", **GROUP_OPTIONS[limits])
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(serve())
+
+
+if __name__ == "__main__":
+    main()

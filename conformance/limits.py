@@ -1,0 +1,26 @@
+"""The limits under which the suite is run: raised, or nothing said.
+
+Group 9 sends messages of 16 MiB and messages of 65,536 fragments. A ping of ours in the middle of a
+case is none that the case expects.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+Limits = Literal["raised", "default"]
+
+GROUP_OPTIONS: dict[Limits, dict[str, Any]] = {
+    "raised": {
+        "max_message_size": 16 << 20,
+        "max_fragments": 70_000,
+        "ping_interval": None,
+        "write_limit": 64 << 20,
+    },
+    "default": {},
+}
+
+CLIENT_OPTIONS: dict[Limits, dict[str, Any]] = {
+    "raised": {"max_message_size": 16 << 20, "ping_interval": None},
+    "default": {},
+}
