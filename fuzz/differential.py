@@ -11,11 +11,9 @@ from __future__ import annotations
 import faulthandler
 import itertools
 import json
-import mmap
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -26,15 +24,12 @@ from rich.console import Console
 from rich.table import Table
 
 from fuzz import oracles
+from fuzz.keeping import FINDINGS, HERE, PROGRESS, Writable, recorder
 from fuzz.reference import CLOSE, WEBSOCKETS, WSPROTO, Event, Fault, Limits, Reading, read
 from fuzz.streams import Case, framing, payload_size, random_case, text
 from wsgroups.codec.frames import encode_frame
 
-HERE = Path(__file__).parent
-CORPUS, FINDINGS = HERE / "corpus", HERE / "findings"
-RUNNING = FINDINGS / "running.json"
-
-PROGRESS = 30.0  # seconds between lines
+CORPUS = HERE / "corpus"
 ENCODE_EVERY = 8  # cases
 
 UNBOUND = Limits(1 << 62, 1 << 31)
@@ -201,30 +196,10 @@ def keep(case: Case) -> Path:
     return path
 
 
-@contextmanager
-def recorder() -> Iterator[Callable[[Case], None]]:
-    """Keep the running case in a file, which is left when the process crashes."""
-    FINDINGS.mkdir(exist_ok=True)
-    size = 1 << 21
-    with RUNNING.open("w+b") as file:
-        file.truncate(size)
-        with mmap.mmap(file.fileno(), size) as memory:
-            last = size
-
-            def record(case: Case) -> None:
-                nonlocal last
-                line = case.dumps().encode()
-                memory[: max(len(line), last)] = line.ljust(last)
-                last = len(line)
-
-            yield record
-    RUNNING.unlink()
-
-
 # --- a run ----------------------------------------------------------------------------------
 
 
-def replay(tally: Tally, record: Callable[[Case], None]) -> None:
+def replay(tally: Tally, record: Callable[[Writable], None]) -> None:
     """Run the corpus, each stream cut as it was and byte by byte."""
     for path in sorted(CORPUS.glob("*.json")):
         case = Case.load(path)
@@ -282,18 +257,22 @@ def show(tally: Tally, took: float, console: Console) -> None:
     console.print(f"[{colour}]{len(tally.findings)} unexplained[/{colour}]")
 
 
+def fuzz(seconds: float, seed: int, console: Console) -> bool:
+    """Run for so long and print what came of it; True when there is no finding."""
+    tally = Tally()
+    console.print(f"codec: seed {seed}, {len(list(CORPUS.glob('*.json')))} cases in the corpus")
+    took = run(seconds, seed, tally, console)
+    show(tally, took, console)
+    return not tally.findings
+
+
 @click.command()
 @click.option("--seconds", default=60.0, show_default=True, help="how long to run")
 @click.option("--seed", default=1, show_default=True, help="the same seed gives the same cases")
 def main(seconds: float, seed: int) -> None:
     """Run the decoder and the encoder against two other implementations."""
     faulthandler.enable()
-    console = Console()
-    tally = Tally()
-    console.print(f"seed {seed}, {len(list(CORPUS.glob('*.json')))} cases in the corpus")
-    took = run(seconds, seed, tally, console)
-    show(tally, took, console)
-    raise SystemExit(1 if tally.findings else 0)
+    raise SystemExit(0 if fuzz(seconds, seed, Console()) else 1)
 
 
 if __name__ == "__main__":
