@@ -13,6 +13,7 @@ MODULES = [
     "wsgroups.connection.members",
     "wsgroups.connection.tally",
     "wsgroups.connection.connection",
+    "wsgroups.connection.admission",
     "wsgroups.connection.http",
     "wsgroups.drivers.epoll",
     "wsgroups.drivers.memory",

@@ -102,9 +102,22 @@ class ServerConfig:
         0, "unsent bytes of the whole process; then the slowest peers go; 0: a quarter of memory"
     )
     max_connections: int = option(0, "most connections at a time (503); 0: as descriptors allow")
+    max_connections_per_ip: int = option(
+        0, "most connections of one address, or one IPv6 /64 (503); 0: any number"
+    )
+    max_handshakes_in_progress: int = option(
+        1000, "most connections whose first request is not complete (503); 0: any number"
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming them."""
+        for name in (
+            "max_total_write_buffer",
+            "max_connections",
+            "max_connections_per_ip",
+            "max_handshakes_in_progress",
+        ):
+            _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         _require(0 <= self.port <= 65535, "port", "0 to 65535", self.port)
         for name in ("handshake_timeout", "keep_alive_timeout", "drain_timeout"):
             _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import sys
 
+_MAPPED = bytes(10) + b"\xff\xff"  # an IPv4 address in an IPv6 one (RFC 4291 section 2.5.5.2)
+
 
 def format_address(address: bytes) -> tuple[str, int] | None:
     """Return `(address, port)` of a `sockaddr_in` or `sockaddr_in6`; None for a Unix socket."""
@@ -14,6 +16,21 @@ def format_address(address: bytes) -> tuple[str, int] | None:
         return socket.inet_ntop(socket.AF_INET, address[4:8]), port
     if family == socket.AF_INET6:
         return socket.inet_ntop(socket.AF_INET6, address[8:24]), port
+    return None
+
+
+def address_key(address: bytes) -> bytes | None:
+    """Return what stands for one client: an IPv4 address, or the network of an IPv6 address.
+
+    Who has one IPv6 address has at least 2**64 of them (RFC 6177). None for a Unix socket.
+    """
+    family = int.from_bytes(address[:2], sys.byteorder)
+    if family == socket.AF_INET:
+        return address[4:8]
+    if family == socket.AF_INET6:
+        if address[8:20] == _MAPPED:
+            return address[20:24]
+        return address[8:16]
     return None
 
 

@@ -69,7 +69,17 @@ cdef class Extras:
     cdef dict pings                 # payload -> callback(answered)
     cdef list waiters               # called when everything is sent or the socket is gone
     cdef str failure                # why we failed it, until that is logged
+    cdef bytes address              # that its host counts it for
     cdef Meter meter
+
+
+cdef class Host:
+    """What a connection belongs to."""
+
+    cdef readonly object server
+
+    cdef int shaken(self, Connection connection) except -1
+    cdef int left(self, Connection connection) except -1
 
 
 cdef class Phase:
@@ -86,7 +96,7 @@ cdef class Phase:
 
 cdef class Connection(Stream):
     cdef Phase phase                # None after the upgrade
-    cdef public object server       # whose listener it came from
+    cdef Host host                  # of the server whose listener it came from
     cdef readonly int64_t id
     cdef readonly GroupCore group
     cdef readonly object socket     # what handlers get; the surface's
@@ -112,6 +122,8 @@ cdef class Connection(Stream):
     cdef Tally tally                # None unless it is logged
     cdef uint8_t state              # State
     cdef uint8_t address[28]        # the peer's sockaddr_in or sockaddr_in6
+    cdef uint8_t is_admitted        # its host counts it
+    cdef uint8_t is_shaking         # its first request is not complete
     cdef uint8_t started            # the connect handler has been called
     cdef uint8_t parted             # the disconnect handler has been called
     cdef FrameDecoder decoder

@@ -174,6 +174,22 @@ cdef class Extras:
     """What few sockets have, so that the others need no room for it."""
 
 
+cdef class Host:
+    """What a connection belongs to.
+
+    Attributes:
+        server: the server.
+    """
+
+    cdef int shaken(self, Connection connection) except -1:
+        """Its first request is complete, or will never be."""
+        return 0
+
+    cdef int left(self, Connection connection) except -1:
+        """It is gone."""
+        return 0
+
+
 cdef class Phase:
     """What a connection does before it is a WebSocket."""
 
@@ -241,6 +257,11 @@ cdef class Connection(Stream):
     def peer(self):
         """The client's address as `format_address` takes it."""
         return PyBytes_FromStringAndSize(<char*> self.address, sizeof(self.address))
+
+    @property
+    def server(self):
+        """The server whose connection this is, or None."""
+        return None if self.host is None else self.host.server
 
     @property
     def peers(self):
@@ -963,6 +984,8 @@ cdef class Connection(Stream):
         return self.abort(0)
 
     cdef int closed(self, int error) except -1:
+        if self.host is not None:
+            self.host.left(self)
         if self.phase is not None:
             self.phase.closed(self)
             self.phase = None

@@ -222,6 +222,8 @@ cdef class HttpPhase(Phase):
         """Give the request to the application."""
         self.state = HANDLING
         self.arm(0)
+        if self.connection.is_shaking:
+            self.connection.host.shaken(self.connection)
         if self.connection.driver.current is not None:
             self.connection.driver.enter(None)
         self.endpoint.handle(self, self.head)

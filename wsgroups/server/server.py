@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from wsgroups.closing import CloseCode, close_payload
+from wsgroups.connection.admission import Admission
 from wsgroups.connection.connection import Connection
 from wsgroups.connection.head import RequestHead
 from wsgroups.connection.http import HttpLimits, HttpPhase
@@ -55,6 +56,7 @@ class Server:
 
     Attributes:
         config: the options in force.
+        admission: who is connected; not for applications.
     """
 
     def __init__(self, app: Application, config: ServerConfig) -> None:
@@ -75,7 +77,13 @@ class Server:
             handshake_timeout=config.handshake_timeout,
             keep_alive_timeout=config.keep_alive_timeout,
         )
-        self._possible = _possible_connections()
+        self.admission = Admission(
+            self,
+            max_connections=config.max_connections,
+            max_handshakes=config.max_handshakes_in_progress,
+            max_per_address=config.max_connections_per_ip,
+            possible=_possible_connections(),
+        )
 
     # --- where it listens -------------------------------------------------------------------
 
@@ -153,32 +161,23 @@ class Server:
         for sock in self._sockets:
             is_tcp = sock.family != socket.AF_UNIX
             port = sock.getsockname()[1] if is_tcp else None
-            driver.listen(sock.fileno(), self._acceptor(driver, port))
+            driver.listen(sock.fileno(), self._acceptor(port))
             self._listeners.append(partial(driver.stop_listening, sock.fileno()))
 
-    def _acceptor(self, driver: Driver, port: int | None) -> Callable[[Connection], None]:
+    def _acceptor(self, port: int | None) -> Callable[[Connection], None]:
         """Return what gives each new connection of a port its first phase."""
         endpoint = self._app.endpoint("http", port)
         self._endpoints.append(endpoint)
 
-        # As long as the loop has no more connections than this, no server in it is full.
-        roomy = min(self.config.max_connections or self._possible, self._possible)
+        admit, limits = self.admission.admit, self._limits
 
         def accepted(connection: Connection) -> None:
-            connection.server = self
-            refusal = None
-            if connection.peers > roomy and self._is_full(driver, connection.peers):
-                refusal = HTTPError(503, "The server is full.", {"Retry-After": "1"})
-            HttpPhase(connection, endpoint, self._limits, refusal)
+            refusal, why_not = None, admit(connection)
+            if why_not is not None:
+                refusal = HTTPError(503, why_not, {"Retry-After": "1"})
+            HttpPhase(connection, endpoint, limits, refusal)
 
         return accepted
-
-    def _is_full(self, driver: Driver, peers: int) -> bool:
-        """True when the newest connection is one too many; `peers` are all in this loop."""
-        wanted = self.config.max_connections
-        if 0 < wanted < peers and wanted < len(driver.connections_of(self)):
-            return True
-        return peers > self._possible
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed; cancelling it closes the server."""

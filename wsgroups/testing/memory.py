@@ -23,9 +23,7 @@ class MemoryServer(Server):
         self._loop = loop
         self._memory = self._driver = MemoryDriver(loop)
         self._memory.on_work = self.wake
-        self._accept: Callable[[Connection], None] | None = self._acceptor(
-            self._memory, self.config.port or None
-        )
+        self._accept: Callable[[Connection], None] | None = self._acceptor(self.config.port or None)
         self._listeners.append(self._refuse)
         self._links: list[_Link] = []
         # Whatever task a client's bytes come from: handlers never run in its context.

@@ -1,0 +1,18 @@
+from wsgroups.connection.connection import Connection, Host
+
+class Admission(Host):
+    def __init__(
+        self,
+        server: object,
+        *,
+        max_connections: int = 0,
+        max_handshakes: int = 0,
+        max_per_address: int = 0,
+        possible: int = 0xFFFFFFFF,
+    ) -> None: ...
+    @property
+    def connections(self) -> int: ...
+    @property
+    def handshakes(self) -> int: ...
+    def admit(self, connection: Connection) -> str | None: ...
+    def count_address(self, connection: Connection, key: bytes | None) -> bool: ...
