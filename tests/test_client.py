@@ -27,6 +27,8 @@ from wsgroups import (
     WebSocket,
     connect,
 )
+from wsgroups.codec.frames import Decoder
+from wsgroups.connection.handshake import accept_key
 
 
 def echo_handle(**policy: Any) -> Handle:
@@ -507,3 +509,68 @@ async def test_a_connect_that_is_cancelled_leaves_nothing_behind() -> None:
             await asyncio.wait([task])
             await turns(5)
         # What the loop is told of afterwards fails the test, by the fixture that watches it.
+
+
+async def raw_server(*segments: bytes) -> asyncio.Server:
+    """A server that answers each handshake, sends these, and echoes nothing."""
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        key = next(line[19:] for line in head.split(b"\r\n") if line.startswith(b"Sec-WebSocket-K"))
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept_key(key).encode() + b"\r\n\r\n"
+        )
+        for segment in segments:
+            writer.write(segment)
+        received.append(await reader.read())
+        writer.close()
+
+    received.clear()
+    return await asyncio.start_server(serve_one, "127.0.0.1", 0)
+
+
+received: list[bytes] = []
+GOOD, BAD = b"\x81\x04good", b"\x83\x00"
+
+
+def url_of(server: asyncio.Server) -> str:
+    return f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+async def test_what_came_before_a_bad_frame_can_still_be_answered() -> None:
+    server = await raw_server(GOOD + GOOD + BAD + GOOD)
+    async with server:
+        async with connect(url_of(server)) as socket:
+            async for message in socket:
+                await socket.send(message)
+            assert socket.close_info == CloseInfo(1002, "", False, Side.LOCAL)
+        await until(lambda: received)
+    frames = Decoder().feed(received[0])
+    assert [event[:2] for event in frames] == [
+        ("text", "good"),
+        ("text", "good"),
+        ("close", (1002, "")),
+    ]
+
+
+@pytest.mark.parametrize("leave", ["wait", "close"])
+async def test_a_bad_frame_does_not_wait_for_ever_for_who_does_not_read(leave: str) -> None:
+    server = await raw_server(GOOD + BAD)
+    async with server, connect(url_of(server), close_timeout=0.05) as socket:
+        await until(lambda: socket.has_message)
+        await (socket.wait_closed() if leave == "wait" else socket.close())
+        assert socket.close_info == CloseInfo(1002, "", False, Side.LOCAL)
+        assert await socket.recv() == "good"
+
+
+async def test_so_many_fragments_are_taken_as_asked_for() -> None:
+    message = b"\x01\x01x" + b"\x00\x01x" * 8 + b"\x80\x01x"
+    for most, code in ((10, None), (9, 1008)):
+        server = await raw_server(message)
+        async with server, connect(url_of(server), max_fragments=most) as socket:
+            if code is None:
+                assert await soon(socket.recv()) == "x" * 10
+            else:
+                await soon(socket.wait_closed())
+                assert socket.close_info == CloseInfo(code, "", False, Side.LOCAL)

@@ -95,6 +95,11 @@ class HandshakeFailedError(WSGroupsError):
         return self.status is None or self.status >= 500 or self.status in (408, 425, 429)
 
 
+def too_many_of_one_address() -> HTTPError:
+    """Return the refusal for an address that has as many connections as it may have."""
+    return HTTPError(503, "There are too many connections from this address.", {"Retry-After": "1"})
+
+
 class TargetError(WSGroupsError):
     """The `module:attribute` given on the command line does not lead to a `Handle`."""
 

@@ -10,6 +10,8 @@ from wsgroups.errors import did_you_mean
 
 SlowConsumer = Literal["disconnect", "drop_newest", "drop_oldest", "conflate", "wait"]
 
+ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
+
 
 def option(default: Any, help: str) -> Any:
     """Return a dataclass field with its explanation."""
@@ -109,8 +111,36 @@ class ServerConfig:
         1000, "most connections whose first request is not complete (503); 0: any number"
     )
 
+    trusted_proxies: Collection[str] = option(
+        (), "proxies whose word on clients is taken: addresses, networks, 'unix', or '*' for all"
+    )
+    forwarded_header: ForwardedHeader = option(
+        "x-forwarded-for", "the header that they set, with -proto and -host; or 'forwarded'"
+    )
+    proxy_protocol: bool = option(
+        False, "connections of trusted_proxies begin with a PROXY header, version 1 or 2"
+    )
+
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming them."""
+        _require(
+            not isinstance(self.trusted_proxies, str),
+            "trusted_proxies",
+            "a list",
+            self.trusted_proxies,
+        )
+        _require(
+            self.forwarded_header in get_args(ForwardedHeader),
+            "forwarded_header",
+            "'x-forwarded-for' or 'forwarded'",
+            self.forwarded_header,
+        )
+        _require(
+            bool(self.trusted_proxies) or not self.proxy_protocol,
+            "proxy_protocol",
+            "False without trusted_proxies",
+            self.proxy_protocol,
+        )
         for name in (
             "max_total_write_buffer",
             "max_connections",

@@ -364,3 +364,23 @@ def test_the_disconnect_handler_can_close_others(serve: Serve) -> None:
         assert peer.received() == [(CLOSE, close_body(1001))]
         peer.send(close(1001))
         assert peer.is_closed
+
+
+@pytest.mark.parametrize("late", [client_frame(PING), b"x", text("late"), close(1000)])
+def test_what_comes_behind_a_close_destroys_nothing_that_is_queued(
+    serve: Serve, late: bytes
+) -> None:
+    peer = serve(text=echo, write_high_water=1 << 20).open()
+    peer.set_window(1000)
+    peer.send(text("a" * 100_000), text("b"), close(1000))
+    peer.send(late)
+    assert not peer.is_closed
+    peer.set_window(None)
+    assert peer.received() == [
+        (TEXT, b"a" * 100_000),
+        (TEXT, b"b"),
+        (CLOSE, close_body(1000)),
+    ]
+    assert peer.got_fin
+    peer.end_input()
+    assert peer.is_closed

@@ -56,6 +56,7 @@ class connect:
         open_timeout: seconds until the handshake is complete.
         close_timeout: seconds that the closing handshake may take.
         max_message_size: bytes of the largest message taken; a larger one closes with 1009.
+        max_fragments: frames of one message; more close with 1008.
         max_queue: messages received and not asked for, then reading pauses.
         ping_interval: seconds of silence before a ping; None never.
         ping_timeout: seconds to its answer, then the socket closes with 1011; None never.
@@ -79,6 +80,7 @@ class connect:
         open_timeout: float = 10.0,
         close_timeout: float = 5.0,
         max_message_size: int = 1 << 20,
+        max_fragments: int = 4096,
         max_queue: int = 16,
         ping_interval: float | None = 20.0,
         ping_timeout: float | None = 20.0,
@@ -96,6 +98,7 @@ class connect:
         self._backoff = backoff
         self._options: dict[str, Any] = {
             "max_message_size": max_message_size,
+            "max_fragments": max_fragments,
             "max_queue": max_queue,
             "ping_interval": ping_interval,
             "ping_timeout": ping_timeout,

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self, cast
 
 import orjson
@@ -38,6 +38,7 @@ class ClientSocket(asyncio.BufferedProtocol):
         opening: Opening,
         *,
         max_message_size: int,
+        max_fragments: int,
         max_queue: int,
         ping_interval: float | None,
         ping_timeout: float | None,
@@ -49,7 +50,9 @@ class ClientSocket(asyncio.BufferedProtocol):
         self.opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self.close_info: CloseInfo | None = None
-        self._decoder = Decoder(expect_mask=False, max_message_size=max_message_size)
+        self._decoder = Decoder(
+            expect_mask=False, max_message_size=max_message_size, max_fragments=max_fragments
+        )
         self._buffer = bytearray(65536)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._messages: deque[str | bytes] = deque()
@@ -65,6 +68,7 @@ class ClientSocket(asyncio.BufferedProtocol):
         self._last_seen = 0.0
         self._sent_close: tuple[int, str] | None = None
         self._outcome: CloseInfo | None = None
+        self._failed_with: int | None = None  # a failure that waits for the messages before it
 
     def __repr__(self) -> str:
         state = "open" if self.close_info is None else f"closed with {self.close_info.code}"
@@ -155,6 +159,8 @@ class ClientSocket(asyncio.BufferedProtocol):
             RuntimeError: when another task is receiving.
         """
         while not self._messages:
+            if self._failed_with is not None and self._outcome is None:
+                self._fail(self._failed_with)
             if self.close_info is not None:
                 raise self._gone("there are no more messages")
             if self._reader is not None:
@@ -165,7 +171,8 @@ class ClientSocket(asyncio.BufferedProtocol):
             finally:
                 self._reader = None
         message = self._messages.popleft()
-        if len(self._messages) == self._max_queue - 1 and self.close_info is None:
+        has_room = len(self._messages) == self._max_queue - 1
+        if has_room and self.close_info is None and self._failed_with is None:
             self._transport.resume_reading()
         return message
 
@@ -213,10 +220,12 @@ class ClientSocket(asyncio.BufferedProtocol):
             ValueError: for a code that may not be sent.
         """
         payload = close_payload(code, reason)
+        if self._failed_with is not None and self._outcome is None:
+            self._fail(self._failed_with)
         if self.is_open:
             self._sent_close = (code, payload[2:].decode())
             self._write(_CLOSE, payload)
-            self._give(self._close_timeout)
+            self._after(self._close_timeout, self._transport.abort)
         if len(self._messages) >= self._max_queue and self.close_info is None:
             self._transport.resume_reading()  # the server's Close must be heard
         await asyncio.shield(self._ended)
@@ -302,7 +311,7 @@ class ClientSocket(asyncio.BufferedProtocol):
             elif kind == "close":
                 self._on_close(*cast(tuple[int, str], value))
             else:
-                self._fail(cast(tuple[int, str], value)[0])
+                self._on_failure(cast(tuple[int, str], value)[0])
         if self._messages:
             self._wake_reader()
             if len(self._messages) >= self._max_queue and self.is_open:
@@ -326,7 +335,16 @@ class ClientSocket(asyncio.BufferedProtocol):
         else:
             self._write(_CLOSE, b"" if code == CloseCode.NO_STATUS else code.to_bytes(2, "big"))
             self._outcome = CloseInfo(code, reason, True, Side.REMOTE)
-        self._give(self._close_timeout)
+        self._after(self._close_timeout, self._transport.abort)
+
+    def _on_failure(self, code: int) -> None:
+        """The server broke the protocol: what came before it may still be answered, for a while."""
+        if self._messages and self.is_open:
+            self._failed_with = code
+            self._transport.pause_reading()
+            self._after(self._close_timeout, self._fail, code)
+        else:
+            self._fail(code)
 
     def _fail(self, code: int) -> None:
         """Fail the connection (section 7.1.7)."""
@@ -334,17 +352,18 @@ class ClientSocket(asyncio.BufferedProtocol):
             self._write(_CLOSE, code.to_bytes(2, "big"))
         self._outcome = CloseInfo(code, "", False, Side.LOCAL)
         self._transport.close()
+        self._after(self._close_timeout, self._transport.abort)
 
     def _first_side(self) -> Side:
         return Side.REMOTE if self._sent_close is None else Side.LOCAL
 
     # --- time -------------------------------------------------------------------------------
 
-    def _give(self, seconds: float) -> None:
-        """Drop the connection when it has not ended after so many seconds."""
+    def _after(self, seconds: float, function: Callable[..., None], *arguments: Any) -> None:
+        """Call a function after so many seconds, and nothing that was to be called before."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._transport.abort)
+        self._timer = self._loop.call_later(seconds, function, *arguments)
 
     def _keep_alive(self) -> None:
         """Ping a silent server; any byte counts as life."""
@@ -365,7 +384,6 @@ class ClientSocket(asyncio.BufferedProtocol):
             self._keep_alive()
         elif self.is_open:
             self._fail(CloseCode.INTERNAL_ERROR)
-            self._give(self._close_timeout)
 
     # --- the end ----------------------------------------------------------------------------
 

@@ -34,13 +34,20 @@ def _config_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option(field: Field[Any], kind: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    accepted = str if kind == str | None else kind
+    name = "--" + field.name.replace("_", "-")
+    if kind is bool:
+        return click.option(name, is_flag=True, help=field.metadata["help"] + ".")
+    if typing.get_origin(kind) is typing.Literal:
+        accepted: Any = click.Choice(typing.get_args(kind))
+    else:
+        accepted = kind if kind in (int, float) else str
     return click.option(
-        "--" + field.name.replace("_", "-"),
+        name,
         type=accepted,
+        multiple=field.default == (),
         default=field.default,
         help=field.metadata["help"] + ".",
-        show_default=field.default is not None,
+        show_default=field.default not in (None, ()),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import sys
 
+SOCKADDR_SIZE = 28  # of a sockaddr_in6
+
 _MAPPED = bytes(10) + b"\xff\xff"  # an IPv4 address in an IPv6 one (RFC 4291 section 2.5.5.2)
 
 
@@ -17,6 +19,16 @@ def format_address(address: bytes) -> tuple[str, int] | None:
     if family == socket.AF_INET6:
         return socket.inet_ntop(socket.AF_INET6, address[8:24]), port
     return None
+
+
+def pack_address(host: str, port: int) -> bytes:
+    """Return the `sockaddr_in` or `sockaddr_in6` of an IP address, as long as the longer one."""
+    if ":" in host:
+        family, packed = socket.AF_INET6, bytes(4) + socket.inet_pton(socket.AF_INET6, host)
+    else:
+        family, packed = socket.AF_INET, socket.inet_pton(socket.AF_INET, host)
+    address = family.to_bytes(2, sys.byteorder) + port.to_bytes(2, "big") + packed
+    return address.ljust(SOCKADDR_SIZE, b"\0")
 
 
 def address_key(address: bytes) -> bytes | None:

@@ -9,6 +9,7 @@ cdef class Admission(Host):
     cdef uint32_t max_connections, max_handshakes, max_per_address, possible
     cdef readonly uint32_t connections    # admitted and not gone
     cdef readonly uint32_t handshakes     # of them, those whose first request is not complete
+    cdef object proxies
     cdef dict addresses                   # how many connections each address has
 
     cdef bint count_for(self, Connection connection, bytes key) except -1

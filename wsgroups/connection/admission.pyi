@@ -1,4 +1,5 @@
 from wsgroups.connection.connection import Connection, Host
+from wsgroups.connection.forwarding import Proxies
 
 class Admission(Host):
     def __init__(
@@ -9,6 +10,7 @@ class Admission(Host):
         max_handshakes: int = 0,
         max_per_address: int = 0,
         possible: int = 0xFFFFFFFF,
+        proxies: Proxies | None = None,
     ) -> None: ...
     @property
     def connections(self) -> int: ...

@@ -16,6 +16,7 @@ cdef class Admission(Host):
         max_handshakes: most whose first request is not complete; 0 for any number.
         max_per_address: most of one address, or of one IPv6 network of 64 bits; 0 for any number.
         possible: the most connections of all servers of the loop, as descriptors allow.
+        proxies: the `Proxies` whose own addresses are not counted, or None.
 
     Attributes:
         connections: how many there are.
@@ -30,12 +31,14 @@ cdef class Admission(Host):
         uint32_t max_handshakes=0,
         uint32_t max_per_address=0,
         uint32_t possible=0xFFFFFFFF,
+        proxies=None,
     ):
         self.server = server
         self.max_connections = max_connections
         self.max_handshakes = max_handshakes
         self.max_per_address = max_per_address
         self.possible = possible
+        self.proxies = proxies
         self.addresses = {}
 
     def admit(self, Connection connection not None):
@@ -47,7 +50,9 @@ cdef class Admission(Host):
             return "The server is full."
         if self.max_handshakes and self.handshakes >= self.max_handshakes:
             return "Too many clients are connecting."
-        if self.max_per_address and not self.count_for(
+        if self.max_per_address and (
+            self.proxies is None or not self.proxies.trusts(connection.peer)
+        ) and not self.count_for(
             connection, address_key(connection.peer)
         ):
             return "There are too many connections from this address."
@@ -79,6 +84,9 @@ cdef class Admission(Host):
         else:
             self.addresses[key] -= 1
         return 0
+
+    cdef bint recount(self, Connection connection) except -1:
+        return self.count_for(connection, address_key(connection.peer))
 
     cdef int shaken(self, Connection connection) except -1:
         if connection.is_shaking:

@@ -79,6 +79,7 @@ cdef class Host:
     cdef readonly object server
 
     cdef int shaken(self, Connection connection) except -1
+    cdef bint recount(self, Connection connection) except -1
     cdef int left(self, Connection connection) except -1
 
 

@@ -185,6 +185,10 @@ cdef class Host:
         """Its first request is complete, or will never be."""
         return 0
 
+    cdef bint recount(self, Connection connection) except -1:
+        """Its peer is not who it seemed to be; False when that one has connections enough."""
+        return True
+
     cdef int left(self, Connection connection) except -1:
         """It is gone."""
         return 0

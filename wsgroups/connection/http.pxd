@@ -10,6 +10,7 @@ cdef class HttpLimits:
     cdef Py_ssize_t max_header_line, max_head_size, max_body_size
     cdef int max_headers
     cdef uint32_t handshake_ticks, keep_alive_ticks
+    cdef object proxies
 
 
 cdef class HttpPhase(Phase):
@@ -35,6 +36,7 @@ cdef class HttpPhase(Phase):
     cdef void arm(self, uint32_t ticks) noexcept
     cdef bint is_waiting(self) noexcept
     cdef int read_on(self) except -1
+    cdef int take_proxy_header(self) except -1
     cdef int take_head(self) except -1
     cdef Py_ssize_t scan(self, const uint8_t* data, Py_ssize_t size) except -2
     cdef int begin(self, bytes raw) except -1

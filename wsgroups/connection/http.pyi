@@ -2,6 +2,7 @@ from logging import Logger
 from typing import Protocol
 
 from wsgroups.connection.connection import Connection, GroupCore, Phase
+from wsgroups.connection.forwarding import Proxies
 from wsgroups.connection.head import RequestHead
 from wsgroups.errors import HTTPError
 
@@ -20,6 +21,7 @@ class HttpLimits:
         max_headers: int,
         handshake_timeout: float | None,
         keep_alive_timeout: float | None,
+        proxies: Proxies | None = None,
     ) -> None: ...
 
 class HttpPhase(Phase):

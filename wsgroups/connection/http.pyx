@@ -8,6 +8,7 @@ cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcpy
 
 from wsgroups.connection.connection cimport Connection, GroupCore, Phase, ticks_of
 from wsgroups.connection.head cimport RequestHead
@@ -15,8 +16,9 @@ from wsgroups.connection.stream cimport STREAM_OPEN, TICKS_PER_SECOND
 
 import logging
 
+from wsgroups.connection.forwarding import read_proxy_header
 from wsgroups.connection.wire import PHRASES, encode_response
-from wsgroups.errors import AlreadyAnsweredError, HTTPError
+from wsgroups.errors import AlreadyAnsweredError, HTTPError, too_many_of_one_address
 
 logger = logging.getLogger("wsgroups")
 
@@ -24,6 +26,7 @@ cdef enum PhaseState:
     READING_HEAD = 0
     READING_BODY = 1
     HANDLING = 2           # the application has the request
+    READING_PROXY = 4      # what comes before the first request, when a proxy is in between
     DONE = 3               # the last response is on its way, or the connection is a WebSocket
 
 cdef enum:
@@ -36,7 +39,10 @@ cdef enum:
 
 @cython.final
 cdef class HttpLimits:
-    """What one request may be. Sizes in bytes, times in seconds or None."""
+    """What one request may be. Sizes in bytes, times in seconds or None.
+
+    `proxies` begin each connection with a PROXY header; None when nobody does.
+    """
 
     def __init__(
         self,
@@ -47,6 +53,7 @@ cdef class HttpLimits:
         int max_headers,
         handshake_timeout,
         keep_alive_timeout,
+        proxies=None,
     ):
         self.max_header_line = max_header_line
         self.max_head_size = max_head_size
@@ -54,6 +61,7 @@ cdef class HttpLimits:
         self.max_headers = max_headers
         self.handshake_ticks = ticks_of(handshake_timeout)
         self.keep_alive_ticks = ticks_of(keep_alive_timeout)
+        self.proxies = proxies
 
 
 @cython.final
@@ -77,6 +85,8 @@ cdef class HttpPhase(Phase):
         self.buffer = bytearray()
         connection.phase = self
         self.arm(limits.handshake_ticks)
+        if limits.proxies is not None and limits.proxies.trusts(connection.peer):
+            self.state = READING_PROXY
         if refusal is not None:
             self.refuse(refusal)
 
@@ -100,10 +110,15 @@ cdef class HttpPhase(Phase):
 
     cdef bint is_waiting(self) noexcept:
         """True while a request of before has to be handled, answered or read on first."""
-        return self.state >= HANDLING or self.sending or self.connection.is_requeued
+        return (
+            self.state == HANDLING or self.state == DONE or self.sending
+            or self.connection.is_requeued
+        )
 
     cdef int read_on(self) except -1:
         try:
+            if self.state == READING_PROXY:
+                self.take_proxy_header()
             if self.state == READING_HEAD:
                 self.take_head()
             elif self.state == READING_BODY:
@@ -112,6 +127,22 @@ cdef class HttpPhase(Phase):
             self.refuse(error)
         if self.ended_early and not self.is_waiting():
             self.connection.finish(0, TICKS_PER_SECOND)  # the rest of a request will never come
+        return 0
+
+    cdef int take_proxy_header(self) except -1:
+        """Learn from a proxy who the client is."""
+        cdef Connection connection = self.connection
+        cdef bytes address
+        found = read_proxy_header(bytes(self.buffer))
+        if found is None:
+            return 0
+        size, address = found
+        del self.buffer[:size]
+        self.state = READING_HEAD
+        if address is not None:
+            memcpy(connection.address, PyBytes_AS_STRING(address), sizeof(connection.address))
+            if connection.host is not None and not connection.host.recount(connection):
+                raise too_many_of_one_address()
         return 0
 
     cdef int take_head(self) except -1:

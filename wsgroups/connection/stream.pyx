@@ -36,6 +36,7 @@ current_socket = contextvars.ContextVar("wsgroups.current", default=None)
 
 cdef enum:
     PATIENCE = 30 * TICKS_PER_SECOND  # with a reader that takes nothing
+    LATE_KIB = 1024  # that a peer may send behind its own last word, while it is sent ours
     STALL_TICKS = 2 * TICKS_PER_SECOND
     FORGIVING_TICKS = 10 * TICKS_PER_SECOND
 
@@ -704,6 +705,8 @@ cdef class Stream:
     cdef int discard(self, Py_ssize_t size) except -1:
         """Throw away input of a stream that has ended its own side."""
         cdef Py_ssize_t kib = (size + 1023) // 1024
+        if self.linger == 0 and self.ending == STREAM_FINISHING and self.outbox.count:
+            self.linger = LATE_KIB  # closing with this unread would destroy what is still queued
         if kib > self.linger:
             return self.abort(0)
         self.linger -= <uint16_t> kib

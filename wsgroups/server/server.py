@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 from wsgroups.closing import CloseCode, close_payload
 from wsgroups.connection.admission import Admission
 from wsgroups.connection.connection import Connection
+from wsgroups.connection.forwarding import Proxies
 from wsgroups.connection.head import RequestHead
 from wsgroups.connection.http import HttpLimits, HttpPhase
 from wsgroups.connection.stream import Driver, limit_write_buffers
@@ -41,7 +42,7 @@ class Endpoint(Protocol):
 class Application(Protocol):
     """What a server serves."""
 
-    def endpoint(self, scheme: str, port: int | None) -> Endpoint:
+    def endpoint(self, scheme: str, port: int | None, proxies: Proxies | None) -> Endpoint:
         """Return what answers the requests that come to one port."""
 
     async def settle(self, timeout: float) -> None:
@@ -69,6 +70,9 @@ class Server:
         self._driver: Driver | None = None
         self._hurry = asyncio.Event()
         self._closed = asyncio.Event()
+        self._proxies: Proxies | None = None
+        if config.trusted_proxies:
+            self._proxies = Proxies(config.trusted_proxies, config.forwarded_header)
         self._limits = HttpLimits(
             max_header_line=config.max_header_line,
             max_head_size=config.max_head_size,
@@ -76,6 +80,7 @@ class Server:
             max_headers=config.max_headers,
             handshake_timeout=config.handshake_timeout,
             keep_alive_timeout=config.keep_alive_timeout,
+            proxies=self._proxies if config.proxy_protocol else None,
         )
         self.admission = Admission(
             self,
@@ -83,6 +88,7 @@ class Server:
             max_handshakes=config.max_handshakes_in_progress,
             max_per_address=config.max_connections_per_ip,
             possible=_possible_connections(),
+            proxies=self._proxies,
         )
 
     # --- where it listens -------------------------------------------------------------------
@@ -166,7 +172,7 @@ class Server:
 
     def _acceptor(self, port: int | None) -> Callable[[Connection], None]:
         """Return what gives each new connection of a port its first phase."""
-        endpoint = self._app.endpoint("http", port)
+        endpoint = self._app.endpoint("http", port, self._proxies)
         self._endpoints.append(endpoint)
 
         admit, limits = self.admission.admit, self._limits

@@ -13,12 +13,13 @@ cdef class Endpoint:
     cdef object _app
     cdef Router _router
     cdef dict _groups
+    cdef object _proxies
     cdef readonly str scheme
     cdef readonly object port
     cdef public bint is_closing
 
     cpdef handle(self, HttpPhase phase, RequestHead head)
-    cpdef group_for(self, object name, RequestHead head)
+    cpdef group_for(self, object name, HttpPhase phase, RequestHead head)
     cdef object _find_group(self, object name)
 
     @cython.locals(path=str, methods=dict, parameters=dict)
@@ -27,7 +28,8 @@ cdef class Endpoint:
     cdef _finish(self, HttpPhase phase, RequestHead head, Request request, object result)
     cdef _failed(self, HttpPhase phase, RequestHead head, Request request, object error)
     cdef _respond(self, HttpPhase phase, RequestHead head, object response)
-    cdef _check_origin(self, RequestHead head, object allowed)
+    cdef _count_client(self, HttpPhase phase, RequestHead head)
+    cdef _check_origin(self, HttpPhase phase, RequestHead head, object allowed)
 
 
 cdef object _call(object route, Request request)

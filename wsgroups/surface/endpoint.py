@@ -7,11 +7,13 @@ import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from wsgroups.connection.address import format_address
+from wsgroups.connection.forwarding import Proxies
 from wsgroups.connection.handshake import check_upgrade, is_same_origin
 from wsgroups.connection.head import RequestHead
 from wsgroups.connection.http import HttpPhase
 from wsgroups.enums import HandlerStatus
-from wsgroups.errors import HTTPError, OriginRefusedError
+from wsgroups.errors import HTTPError, OriginRefusedError, too_many_of_one_address
 from wsgroups.surface.group import Group
 from wsgroups.surface.request import Request
 from wsgroups.surface.response import Response, as_response
@@ -34,15 +36,39 @@ class Endpoint:
         is_closing: True once the server drains.
     """
 
-    __slots__ = ("_app", "_groups", "_router", "is_closing", "port", "scheme")
+    __slots__ = ("_app", "_groups", "_proxies", "_router", "is_closing", "port", "scheme")
 
-    def __init__(self, app: Handle, scheme: str, port: int | None) -> None:
+    def __init__(
+        self, app: Handle, scheme: str, port: int | None, proxies: Proxies | None = None
+    ) -> None:
         self._app = app
         self._router = app.router
         self._groups = app.groups
         self.scheme = scheme
         self.port = port
         self.is_closing = False
+        self._proxies = proxies
+
+    # --- who asks ---------------------------------------------------------------------------
+
+    def client_of(self, peer: bytes, head: RequestHead) -> tuple[str, int] | None:
+        """Return the client's address and port, behind proxies that are trusted."""
+        return self._proxies.client(peer, head) if self._proxies else format_address(peer)
+
+    def scheme_of(self, peer: bytes, head: RequestHead) -> str:
+        """Return the scheme that the client used."""
+        return self._proxies.scheme(peer, head, self.scheme) if self._proxies else self.scheme
+
+    def _count_client(self, phase: HttpPhase, head: RequestHead) -> None:
+        """Count an upgrade for the client behind a proxy."""
+        connection, proxies = phase.connection, self._proxies
+        if proxies is None or connection.server is None or not proxies.trusts(connection.peer):
+            return
+        key = proxies.client_key(connection.peer, head)
+        if not connection.server.admission.count_address(connection, key):
+            raise too_many_of_one_address()
+
+    # --- requests ---------------------------------------------------------------------------
 
     def handle(self, phase: HttpPhase, head: RequestHead) -> None:
         """Answer a complete request, now or later.
@@ -51,8 +77,11 @@ class Endpoint:
             HTTPError: for a request that no handler gets to see; the connection then closes.
         """
         is_upgrade = check_upgrade(head) is not None
-        if is_upgrade and head.get(b"origin"):
-            self._check_origin(head, self._app.all_origins())
+        if is_upgrade:
+            if self._proxies is not None:
+                self._count_client(phase, head)
+            if head.get(b"origin"):
+                self._check_origin(phase, head, self._app.all_origins())
         request = Request(head, phase, self, is_upgrade)
         route = self._route(request)
         if isinstance(route, Response):
@@ -69,7 +98,7 @@ class Endpoint:
             else:
                 self._finish(phase, head, request, result)
 
-    def group_for(self, name: str, head: RequestHead) -> Group:
+    def group_for(self, name: str, phase: HttpPhase, head: RequestHead) -> Group:
         """Return the group that a request is upgraded into, if it may be.
 
         Raises:
@@ -79,7 +108,7 @@ class Endpoint:
         group = self._find_group(name)
         if head.get(b"origin"):
             allowed = group.policy.origins
-            self._check_origin(head, self._app.origins if allowed is None else allowed)
+            self._check_origin(phase, head, self._app.origins if allowed is None else allowed)
         return group
 
     def _find_group(self, name: str) -> Group:
@@ -169,19 +198,25 @@ class Endpoint:
 
     # --- origins ----------------------------------------------------------------------------
 
-    def _check_origin(self, head: RequestHead, allowed: Collection[str] | None) -> None:
+    def _check_origin(
+        self, phase: HttpPhase, head: RequestHead, allowed: Collection[str] | None
+    ) -> None:
         """Refuse pages of other origins (RFC 6455 section 10.2); clients without one may pass."""
         origins = head.get(b"origin")
         if not origins or (allowed is not None and "*" in allowed):
             return
         origin = origins[0].decode("latin-1")
         if len(origins) == 1 and origin != "null":
-            host = head.get(b"host")[0].decode("latin-1")
-            if is_same_origin(origin, self.scheme, host) or (allowed and origin in allowed):
+            host, scheme = head.get(b"host")[0].decode("latin-1"), self.scheme
+            if self._proxies is not None:
+                peer = phase.connection.peer
+                host = self._proxies.host(peer, head, host)
+                scheme = self._proxies.scheme(peer, head, scheme)
+            if is_same_origin(origin, scheme, host) or (allowed and origin in allowed):
                 return
         logger.warning(
             "origin %a was refused; to allow it, write Handle(origins=[%a]) or name it in the "
-            "policy of a group",
+            "policy of a group; behind a proxy see trusted_proxies",
             origin,
             origin,
         )

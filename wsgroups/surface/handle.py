@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
+from wsgroups.connection.forwarding import Proxies
 from wsgroups.errors import UnknownGroupError
 from wsgroups.policy import GroupPolicy, check_options
 from wsgroups.server.running import run
@@ -175,9 +176,9 @@ class Handle:
 
     # --- for endpoints ----------------------------------------------------------------------
 
-    def endpoint(self, scheme: str, port: int | None) -> Endpoint:
+    def endpoint(self, scheme: str, port: int | None, proxies: Proxies | None = None) -> Endpoint:
         """Return what answers the requests that come to one port."""
-        return Endpoint(self, scheme, port)
+        return Endpoint(self, scheme, port, proxies)
 
     def group_of_instances(self, name: str, port: int | None) -> Group:
         """Return the group to upgrade into for sockets that have a WebSocketHandler each.

@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl, unquote
 
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
-from wsgroups.connection.address import format_address
 from wsgroups.connection.handshake import encode_switch, requested_subprotocols
 from wsgroups.connection.head import RequestHead
 from wsgroups.connection.http import HttpPhase
@@ -97,13 +96,21 @@ class Request:
 
     @property
     def scheme(self) -> str:
-        """`http` or `https`."""
-        return self._endpoint.scheme
+        """`http` or `https`, as the client used it where `trusted_proxies` say so."""
+        return self._endpoint.scheme_of(self._sender(), self._parsed())
 
     @property
     def client(self) -> tuple[str, int] | None:
-        """The client's address and port; None on a Unix socket."""
-        return format_address(self._phase.connection.peer if self._phase else self._peer)
+        """The client's address and port; None on a Unix socket.
+
+        Behind proxies that `trusted_proxies` names it is whom they saw, with port 0 when they do
+        not tell.
+        """
+        return self._endpoint.client_of(self._sender(), self._parsed())
+
+    def _sender(self) -> bytes:
+        """The address of who is at the other end of the connection."""
+        return self._phase.connection.peer if self._phase else self._peer
 
     @property
     def subprotocols(self) -> tuple[str, ...]:
@@ -203,7 +210,7 @@ class Request:
         endpoint = self._endpoint
         if endpoint.is_closing:
             raise HTTPError(503, "The server is shutting down.", {"Retry-After": "1"})
-        target = endpoint.group_for(group, head)
+        target = endpoint.group_for(group, phase, head)
         subprotocol = _agree(subprotocol, target.policy.subprotocols, head)
         lines = _cookie_headers(cookies) + _checked_headers(headers)
         response = encode_switch(head.get(b"sec-websocket-key")[0], subprotocol, lines)

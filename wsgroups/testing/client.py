@@ -28,6 +28,7 @@ class Client(ClientSocket):
         super().__init__(
             opening,
             max_message_size=_LARGEST,
+            max_fragments=_MANY,
             max_queue=_MANY,
             ping_interval=None,
             ping_timeout=None,
