@@ -8,22 +8,7 @@ from __future__ import annotations
 from conformance.outcome import Outcome, Results
 from conformance.runs import Side
 
-# The engine writes a message and a bad frame behind one another. When both come in one read, our
-# client fails the connection before the task that echoes the message runs; when a busy machine
-# keeps them apart, the echo goes first. Our server calls its handler in between, so nothing flips.
-_BAD_FRAME_BEHIND_A_MESSAGE = (
-    *("3.2", "3.3", "3.4"),
-    *("4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5"),
-    "5.15",
-)
-
-FLIPPING: dict[Side, dict[str, frozenset[Outcome]]] = {
-    "server": {},
-    "client": dict.fromkeys(
-        _BAD_FRAME_BEHIND_A_MESSAGE,
-        frozenset({Outcome("OK", "OK"), Outcome("NON-STRICT", "OK")}),
-    ),
-}
+FLIPPING: dict[Side, dict[str, frozenset[Outcome]]] = {"server": {}, "client": {}}
 
 
 def settle(side: Side, results: Results) -> Results:

@@ -21,6 +21,10 @@ GROUP_OPTIONS: dict[Limits, dict[str, Any]] = {
 }
 
 CLIENT_OPTIONS: dict[Limits, dict[str, Any]] = {
-    "raised": {"max_message_size": 16 << 20, "ping_interval": None},
+    "raised": {
+        "max_message_size": 16 << 20,
+        "max_fragments": 70_000,
+        "ping_interval": None,
+    },
     "default": {},
 }

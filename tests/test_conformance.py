@@ -25,7 +25,7 @@ MAY_BE_NON_STRICT: dict[Side, set[str]] = {
 }
 MAY_FAIL: dict[Side, set[str]] = {
     "server": set(),
-    "client": {"9.3.1", "9.3.2", "9.4.1", "9.4.2"},  # the fragments that connect() allows are fixed
+    "client": set(),
 }
 
 

@@ -26,11 +26,6 @@ def test_the_corpus_is_answered_as_decided(site: Site, path: Path) -> None:
         assert wrong == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="bodies of requests that ask for another protocol are lost; what follows a chunked "
-    "body, 0x16 behind a response and a head over 32 KiB come out by how they are cut",
-)
 def test_random_requests_are_answered_as_decided(site: Site) -> None:
     random = Random(2028)
     classes: Counter[tuple[str, str]] = Counter()

@@ -504,8 +504,12 @@ FRAME_ROWS = [
             }.items()
         ),
         outcome="Ignored",
-        not_yet="FIN for who goes on in a later segment: it resets the connection, and what the "
-        "client has not received of a large echo is lost",
+        not_yet="FIN for who goes on when all is with the kernel: it is closed by then, "
+        "so that it resets what the client has not received",
+        shown_by=(
+            "tests/connection/test_closing.py"
+            "::test_what_comes_behind_a_close_destroys_nothing_that_is_queued",
+        ),
     ),
     Row(
         id="FR-35",
@@ -586,6 +590,11 @@ OTHER_ROWS = [
         id="RL-01",
         what="Above a rate, against a policy, no longer allowed",
         outcome="1008",
-        not_yet="there are no rates; an application closes with 1008 by itself",
+        shown_by=(
+            "tests/connection/test_rates.py::test_as_many_messages_as_the_burst_may_come_at_once",
+            "tests/connection/test_rates.py::test_bytes_are_counted_as_well",
+            "tests/connection/test_rates.py"
+            "::test_more_than_100_control_frames_a_second_for_10_seconds_close",
+        ),
     ),
 ]

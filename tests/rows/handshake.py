@@ -745,7 +745,6 @@ ROWS = [
                     "`/ws%00`": asking("GET /ws%00 HTTP/1.1"),
                     "`/rooms/a%00b`": asking("GET /rooms/a%00b HTTP/1.1"),
                 },
-                not_held="in a path %00 is an escape as any other",
             ),
             *accepted(
                 {
@@ -796,8 +795,6 @@ ROWS = [
         id="HS-40",
         what="Any of these split at every byte",
         outcome="The same",
-        not_yet="FIN for a refused client that goes on with more than 64 segments: each counts as "
-        "a KiB of the 64 that are thrown away",
         shown_by=(
             "tests/rows/test_handshake_rows.py::test_a_row_comes_out_the_same_one_byte_at_a_time",
             "tests/rows/test_handshake_rows.py::test_a_row_comes_out_the_same_split_in_two_anywhere",

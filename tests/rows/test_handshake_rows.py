@@ -125,7 +125,6 @@ def test_a_refused_client_is_read_for_a_second_and_64_kib_at_most(refused: bytes
     assert talkative.take().count(b"HTTP/1.1") == 1
 
 
-@pytest.mark.xfail(reason="each piece counts as 1 KiB, so that 64 are the most", strict=True)
 def test_a_refused_client_that_sends_bytes_one_by_one_gets_fin() -> None:
     app = App()
     peer = app.connect()

@@ -87,7 +87,7 @@ cdef enum:
     BUSY_SECONDS = 10
     EVENTS_A_TURN = 64           # then the other sockets have their turn
     REFERENCE_FROM = 8192        # payloads from here on are sent without a copy
-    LINGER_KIB = 65535
+    LINGER = 65535 << 10          # bytes that a peer may still send before it is dropped
     MAX_TICKS = 1 << 28          # ten months; ten times as many still fit into 32 bits
 
 cdef tuple SLOW_CONSUMER = ("disconnect", "drop_newest", "drop_oldest", "conflate", "wait")
@@ -399,7 +399,7 @@ cdef class Connection(Stream):
                 break
             left -= 1
             if event.kind == EVENT_CLOSE and source.next != source.end:
-                self.linger = LINGER_KIB  # the peer goes on after its own last word
+                self.linger = LINGER  # the peer goes on after its own last word
             self.handle(&event)
             if self.state == STATE_CLOSED or source.next == source.end:
                 break
@@ -960,7 +960,7 @@ cdef class Connection(Stream):
         if why is not None:
             self.more().failure = why
         self.end(code, "", False, LOCAL)
-        return self.finish(LINGER_KIB, ticks)
+        return self.finish(LINGER, ticks)
 
     cdef int end(self, uint16_t code, object reason, bint clean, object side) except -1:
         """The one way into STATE_CLOSED; the disconnect handler follows once, after the event."""

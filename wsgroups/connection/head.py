@@ -73,6 +73,12 @@ class RequestHead:
         self.keep_alive = version == 11 and b"close" not in self.connection
         self.target = _origin_form(target, self._host())
         self.content_length = self._body_length()
+        if self.content_length != 0 and self.is_complete:
+            # The parser takes a request that could upgrade for complete, whatever body follows.
+            self.is_complete = False
+            if self.content_length is None:
+                self._parser = HttpRequestParser(self)
+                self._parser.feed_data(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
         if self.content_length is not None:
             self._parser = None  # the two refer to each other
 
@@ -88,6 +94,8 @@ class RequestHead:
         except HttpParserUpgrade:
             pass
         except HttpParserError:
+            if self.is_complete:
+                return  # what comes behind a chunked body is not read, however it arrives
             raise HTTPError(400, "The request is malformed.") from None
 
     @property
@@ -185,4 +193,6 @@ def _origin_form(target: bytes, host: bytes) -> str:
         if absolute is None or absolute[1].lower() != host.lower():
             raise HTTPError(400, "The request target must be a path.")
         target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+    if b"%00" in target.partition(b"?")[0]:  # no path has a NUL: it would end names elsewhere
+        raise HTTPError(400, "The request target has a NUL in it.")
     return target.decode("ascii")

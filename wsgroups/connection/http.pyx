@@ -8,7 +8,7 @@ cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from wsgroups.connection.connection cimport Connection, GroupCore, Phase, ticks_of
 from wsgroups.connection.head cimport RequestHead
@@ -33,7 +33,7 @@ cdef enum:
     MAX_AHEAD = 65536      # what a client may send behind a request that is being handled
     CHUNK_COST = 8         # bytes sent for a chunk of one byte, with room for leading zeros
     MAX_BLANK = 2          # empty lines before a request (RFC 9112 section 2.2)
-    LINGER_KIB = 64        # what a refused client may still send, for a second at most
+    LINGER = 65536         # what a refused client may still send, for a second at most
     TLS_HANDSHAKE = 0x16
 
 
@@ -97,7 +97,7 @@ cdef class HttpPhase(Phase):
 
     cdef int received(self, Connection connection, char* data, Py_ssize_t size) except -1:
         if self.state == READING_HEAD and not self.buffer:
-            if data[0] == TLS_HANDSHAKE:
+            if data[0] == TLS_HANDSHAKE and not self.reused:
                 return connection.abort(0)  # a TLS client could not read an answer
             if self.reused:
                 self.arm(self.limits.handshake_ticks)
@@ -167,18 +167,20 @@ cdef class HttpPhase(Phase):
         cdef Py_ssize_t i, line = self.line, longest = self.limits.max_header_line
         cdef int lines = self.lines
         cdef uint8_t byte
-        for i in range(self.scanned, size):
+        # What stands behind the limit does not count, in however many pieces it comes.
+        cdef Py_ssize_t stop = min(size, self.limits.max_head_size)
+        for i in range(self.scanned, stop):
             byte = data[i]
             if byte == b"\n":
                 if i == line or data[i - 1] != b"\r":
                     raise HTTPError(400, "A line ends without CR.")
                 if i - line > 1:
+                    if lines == 0 and (i - line < 10 or memcmp(data + i - 9, b"HTTP/", 5) != 0):
+                        raise HTTPError(400, "The request line is malformed.")
                     lines += 1
                     if lines > self.limits.max_headers + 1:
                         raise HTTPError(431, "There are too many headers.")
                 elif lines:
-                    if i >= self.limits.max_head_size:
-                        raise HTTPError(431, "The headers are too long.")
                     return i + 1
                 else:
                     self.blank += 1
@@ -308,7 +310,7 @@ cdef class HttpPhase(Phase):
         self.state = DONE
         self.sending = False
         self.connection.patient = True
-        return self.connection.finish(LINGER_KIB, TICKS_PER_SECOND)
+        return self.connection.finish(LINGER, TICKS_PER_SECOND)
 
     def refuse(self, error):
         """Answer with an error and close; nothing further is read (RFC 9112 section 9.6)."""
@@ -325,7 +327,7 @@ cdef class HttpPhase(Phase):
         self.head = None
         self.buffer.clear()
         connection.write(PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), b"", 0)
-        connection.finish(LINGER_KIB, TICKS_PER_SECOND)
+        connection.finish(LINGER, TICKS_PER_SECOND)
 
     cpdef upgrade(self, bytes response, GroupCore group, int64_t id, object socket):
         """Answer with 101 and turn the connection into a WebSocket of `group`.

@@ -131,7 +131,7 @@ cdef class Stream:
     cdef uint32_t last_seen        # tick of the last sign of life
     cdef uint32_t last_taken       # tick at which the kernel last took bytes of it
     cdef uint8_t ending            # Ending
-    cdef uint16_t linger           # KiB to throw away between our FIN and the peer's
+    cdef uint32_t linger           # bytes to throw away between our FIN and the peer's
     cdef uint8_t patient           # a slow reader may take its time with our last bytes
     cdef uint8_t dirty
     cdef uint8_t blocked              # the kernel takes no more for now
@@ -166,7 +166,7 @@ cdef class Stream:
     cdef int block(self) except -1
     cdef int pause(self) except -1
     cdef int unpause(self) except -1
-    cdef int finish(self, uint16_t linger, uint32_t ticks) except -1
+    cdef int finish(self, uint32_t linger, uint32_t ticks) except -1
     cdef int flushed(self) except -1
     cdef bint is_sending(self) noexcept
     cdef int discard(self, Py_ssize_t size) except -1

@@ -36,7 +36,7 @@ current_socket = contextvars.ContextVar("wsgroups.current", default=None)
 
 cdef enum:
     PATIENCE = 30 * TICKS_PER_SECOND  # with a reader that takes nothing
-    LATE_KIB = 1024  # that a peer may send behind its own last word, while it is sent ours
+    LATE = 1 << 20  # bytes that a peer may send behind its own last word, while it is sent ours
     STALL_TICKS = 2 * TICKS_PER_SECOND
     FORGIVING_TICKS = 10 * TICKS_PER_SECOND
 
@@ -665,10 +665,10 @@ cdef class Stream:
 
     # Ending.
 
-    cdef int finish(self, uint16_t linger, uint32_t ticks) except -1:
+    cdef int finish(self, uint32_t linger, uint32_t ticks) except -1:
         """Write nothing more and close when all is sent, after so many ticks in any case.
 
-        With `linger` FIN goes out first and up to so many KiB that the peer still sends are thrown
+        With `linger` FIN goes out first and up to so many bytes that the peer still sends are thrown
         away until its own FIN: closing with unread input would make the kernel send RST, which can
         overtake and destroy our last words (RFC 9112 section 9.6, RFC 6455 section 7.1.1).
         """
@@ -704,12 +704,11 @@ cdef class Stream:
 
     cdef int discard(self, Py_ssize_t size) except -1:
         """Throw away input of a stream that has ended its own side."""
-        cdef Py_ssize_t kib = (size + 1023) // 1024
         if self.linger == 0 and self.ending == STREAM_FINISHING and self.outbox.count:
-            self.linger = LATE_KIB  # closing with this unread would destroy what is still queued
-        if kib > self.linger:
+            self.linger = LATE  # closing with this unread would destroy what is still queued
+        if size > self.linger:
             return self.abort(0)
-        self.linger -= <uint16_t> kib
+        self.linger -= <uint32_t> size
         return 0
 
     cdef int ended_too(self) except -1:
