@@ -28,8 +28,8 @@ $(STAMP): $(SOURCES)
 demo: install  ## start the chat and print its address
 	$(BIN)/python -m wsgroups examples.chat.app:handle --port $(PORT)
 
-test: install  ## every change: minutes
-	$(BIN)/python -m pytest
+test: install  ## every change: minutes, on all cores
+	$(BIN)/python -m pytest -n auto
 
 check: install  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -568,7 +568,8 @@ async def test_so_many_fragments_are_taken_as_asked_for() -> None:
     message = b"\x01\x01x" + b"\x00\x01x" * 8 + b"\x80\x01x"
     for most, code in ((10, None), (9, 1008)):
         server = await raw_server(message)
-        async with server, connect(url_of(server), max_fragments=most) as socket:
+        connecting = connect(url_of(server), max_fragments=most, close_timeout=0.05)
+        async with server, connecting as socket:
             if code is None:
                 assert await soon(socket.recv()) == "x" * 10
             else:
