@@ -137,6 +137,7 @@ cdef class Connection(Stream):
     ) except -1
     cdef int send_shared(self, Block* block) except -1
     cdef int disconnect(self, uint16_t code, const char* reason, Py_ssize_t size) except -1
+    cdef int wait(self, object callback) except -1
     cdef int join(self, Members members) except -1
     cdef int leave(self, Members members) except -1
 

@@ -324,11 +324,16 @@ cdef class Connection(Stream):
         """Call `callback()` once everything is sent or the socket is gone."""
         if self.state == STATE_CLOSED or unsent(self) == 0:
             callback()
-            return
+        else:
+            self.wait(callback)
+
+    cdef int wait(self, object callback) except -1:
+        """Call `callback()` after those who wait already."""
         extras = self.more()
         if extras.waiters is None:
             extras.waiters = []
         extras.waiters.append(callback)
+        return 0
 
     def ping(self, bytes payload not None, callback):
         """Send a ping; `callback(True)` when it is answered, `callback(False)` if never."""

@@ -124,11 +124,11 @@ cdef class Delivery:
             self.has_come = True
             self.connection.coming -= block_size(self.block)
         # With slow_consumer="wait" nothing is dropped, and nothing overtakes what waits already.
-        if self.connection.group.slow == SLOW_WAIT and (
+        if self.connection.state == STATE_OPEN and self.connection.group.slow == SLOW_WAIT and (
             self.connection.extras is not None and self.connection.extras.waiters is not None
             or unsent(self.connection) > self.connection.group.write_high_water
         ):
-            self.connection.when_drained(self)
+            self.connection.wait(self)
             return
         self.connection.send_shared(self.block)
         follow(self.connection, self.flags)
