@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from wsgroups import Compression
+
 Limits = Literal["raised", "default"]
 
 GROUP_OPTIONS: dict[Limits, dict[str, Any]] = {
@@ -16,8 +18,9 @@ GROUP_OPTIONS: dict[Limits, dict[str, Any]] = {
         "max_fragments": 70_000,
         "ping_interval": None,
         "write_limit": 64 << 20,
+        "compression": Compression(threshold=0),  # cases with small messages want them compressed
     },
-    "default": {},
+    "default": {"compression": Compression(threshold=0)},
 }
 
 CLIENT_OPTIONS: dict[Limits, dict[str, Any]] = {
@@ -25,6 +28,7 @@ CLIENT_OPTIONS: dict[Limits, dict[str, Any]] = {
         "max_message_size": 16 << 20,
         "max_fragments": 70_000,
         "ping_interval": None,
+        "compression": Compression(threshold=0),
     },
-    "default": {},
+    "default": {"compression": Compression(threshold=0)},
 }

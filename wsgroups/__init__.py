@@ -30,7 +30,7 @@ from wsgroups.errors import (
     UpgradeRequiredError,
     WSGroupsError,
 )
-from wsgroups.policy import GroupPolicy, ServerConfig
+from wsgroups.policy import Compression, GroupPolicy, ServerConfig
 from wsgroups.server.server import Server, serve
 from wsgroups.surface.group import Group
 from wsgroups.surface.handle import Handle
@@ -46,6 +46,7 @@ __all__ = [
     "ClientSocket",
     "CloseCode",
     "CloseInfo",
+    "Compression",
     "ConnectionFlags",
     "DuplicateHandlerError",
     "Group",

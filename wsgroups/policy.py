@@ -19,6 +19,48 @@ def option(default: Any, help: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compression:
+    """How a group compresses messages (permessage-deflate, RFC 7692), with clients that can.
+
+    Attributes:
+        level: 1 for speed to 9 for size.
+        window_bits: 9 to 15: matches are looked for in the last 2**bits bytes.
+        memory_level: 1 to 9: how much memory compressing takes.
+        context_takeover: keep both windows from message to message. Better for many small messages
+            that are alike; up to 300 KB a socket, and group sends are compressed for each member.
+        threshold: bytes; smaller messages go as they are.
+        max_ratio: a message of more than 64 KiB that is inflated to more than so many times its
+            size closes with 1009.
+    """
+
+    level: int = 6
+    window_bits: int = 12
+    memory_level: int = 5
+    context_takeover: bool = False
+    threshold: int = 256
+    max_ratio: int = 100
+
+    @classmethod
+    def of(cls, chosen: Compression | bool) -> Compression | None:
+        """Return what an option that may also be True or False means."""
+        if isinstance(chosen, Compression):
+            return chosen
+        return cls() if chosen else None
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, naming them."""
+        for name, least, most in (
+            ("level", 1, 9),
+            ("window_bits", 9, 15),
+            ("memory_level", 1, 9),
+            ("threshold", 0, 1 << 62),
+            ("max_ratio", 1, 1 << 30),
+        ):
+            value = getattr(self, name)
+            _require(least <= value <= most, name, f"{least} to {most}", value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupPolicy:
     """What holds for the sockets of one group. Sizes are bytes, times are seconds."""
 
@@ -50,6 +92,9 @@ class GroupPolicy:
     handler_grace: float = option(
         5.0, "how long a suspended handler may go on after its socket has closed"
     )
+    compression: Compression | bool = option(
+        False, "compress with clients that can: True, or a Compression that says how"
+    )
     origins: Collection[str] | None = option(
         None, "origins that may connect, '*' for all; None: what the Handle says"
     )
@@ -78,11 +123,22 @@ class GroupPolicy:
             value = getattr(self, name)
             _require(value is None or value > 0, name, "above 0, or None", value)
         _require(
+            not self.keeps_windows or self.slow_consumer not in ("drop_oldest", "conflate"),
+            "slow_consumer",
+            "another with context_takeover: its peers cannot do without a message",
+            self.slow_consumer,
+        )
+        _require(
             self.slow_consumer in get_args(SlowConsumer),
             "slow_consumer",
             f"one of {', '.join(get_args(SlowConsumer))}",
             self.slow_consumer,
         )
+
+    @property
+    def keeps_windows(self) -> bool:
+        """True when messages are compressed with what the ones before have in common with them."""
+        return isinstance(self.compression, Compression) and self.compression.context_takeover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

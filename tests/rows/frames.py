@@ -114,7 +114,6 @@ BAD_TEXT = {
     "three of four bytes": b"\xf0\x9f\x98",
 }
 PINGS = [bytes([i]) * (i * 12) for i in range(10)]
-NO_COMPRESSION = "there is no compression"
 
 FRAME_ROWS = [
     Row(
@@ -265,7 +264,10 @@ FRAME_ROWS = [
                 answers=((PONG, b"are you there?"), (PONG, b""), (TEXT, b"Hello")),
             ),
         ),
-        not_yet="the same in a compressed message",
+        shown_by=(
+            "tests/connection/test_compression.py"
+            "::test_control_frames_may_stand_between_compressed_fragments",
+        ),
     ),
     Row(
         id="FR-13",
@@ -279,7 +281,10 @@ FRAME_ROWS = [
                 answers=(*((PONG, ping) for ping in PINGS), (TEXT, "ä".encode())),
             ),
         ),
-        not_yet="the same in a compressed message",
+        shown_by=(
+            "tests/connection/test_compression.py"
+            "::test_control_frames_may_stand_between_compressed_fragments",
+        ),
     ),
     Row(
         id="FR-14",
@@ -523,14 +528,35 @@ FRAME_ROWS = [
 ]
 
 OTHER_ROWS = [
-    Row(id="DF-01", what="A bomb: more than the limit when inflated", not_yet=NO_COMPRESSION),
-    Row(id="DF-02", what="A bomb over 30 fragments", not_yet=NO_COMPRESSION),
+    Row(
+        id="DF-01",
+        what="A bomb: more than the limit when inflated",
+        outcome="1009",
+        shown_by=("tests/connection/test_compression.py::test_a_bomb_closes_with_1009",),
+    ),
+    Row(
+        id="DF-02",
+        what="A bomb over 30 fragments",
+        outcome="1009",
+        shown_by=("tests/connection/test_compression.py::test_a_bomb_closes_with_1009",),
+    ),
     Row(
         id="DF-03",
         what="A compressed message of `00`, of no byte, or with a final block",
-        not_yet=NO_COMPRESSION,
+        outcome="The message, and the next one",
+        shown_by=(
+            "tests/connection/test_compression.py::test_what_is_nothing_is_an_empty_message",
+        ),
     ),
-    Row(id="DF-04", what="Garbage, cut off, or more behind the end", not_yet=NO_COMPRESSION),
+    Row(
+        id="DF-04",
+        what="Garbage, cut off, or more behind the end",
+        outcome="1007",
+        shown_by=(
+            "tests/connection/test_compression.py"
+            "::test_what_is_no_deflated_message_closes_with_1007",
+        ),
+    ),
     Row(
         id="DF-05",
         what="RSV1 on a continuation",
@@ -538,15 +564,37 @@ OTHER_ROWS = [
             fails("in text", masked(0x01, b"a"), masked(0xC0, b"b")),
             fails("in binary", masked(0x02, b"a"), masked(0x40, b"b")),
         ),
-        not_yet=f"the same in a compressed message: {NO_COMPRESSION}",
+        shown_by=(
+            "tests/connection/test_compression.py"
+            "::test_rsv1_belongs_to_the_first_frame_of_a_message",
+        ),
     ),
-    Row(id="DF-06", what="Compressed text that is no UTF-8", not_yet=NO_COMPRESSION),
+    Row(
+        id="DF-06",
+        what="Compressed text that is no UTF-8",
+        outcome="1007",
+        shown_by=(
+            "tests/connection/test_compression.py"
+            "::test_compressed_text_that_is_no_utf8_closes_with_1007",
+        ),
+    ),
     Row(
         id="DF-07",
         what="Frames that are not compressed where compression is agreed on",
-        not_yet=NO_COMPRESSION,
+        outcome="The message",
+        shown_by=(
+            "tests/connection/test_compression.py::test_the_messages_of_the_rfc_are_understood",
+        ),
     ),
-    Row(id="DF-08", what="A distance above the window agreed on", not_yet=NO_COMPRESSION),
+    Row(
+        id="DF-08",
+        what="A distance above the window agreed on",
+        outcome="1007",
+        shown_by=(
+            "tests/connection/test_compression.py"
+            "::test_a_distance_above_the_window_closes_with_1007",
+        ),
+    ),
     Row(
         id="KA-01",
         what="No pong, nor any other byte, 20 s after a ping",

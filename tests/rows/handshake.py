@@ -565,8 +565,11 @@ ROWS = [
                 )
             }
         ),
-        outcome="Without the extension",
-        not_yet="there is no compression, so that good offers are declined as well",
+        outcome="Without the extension in a group that does not compress, and the first where one "
+        "does",
+        shown_by=(
+            "tests/connection/test_compression.py::test_an_offer_that_cannot_be_met_is_declined",
+        ),
     ),
     Row(
         id="HS-31",

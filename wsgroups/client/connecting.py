@@ -13,6 +13,7 @@ from typing import Any
 from wsgroups.client.opening import Address, Opening
 from wsgroups.client.socket import ClientSocket
 from wsgroups.errors import HandshakeFailedError
+from wsgroups.policy import Compression
 
 logger = logging.getLogger("wsgroups")
 
@@ -52,6 +53,7 @@ class connect:
         subprotocols: offered, the preferred one first.
         headers: further headers of the handshake, `Authorization` for example.
         origin: the Origin header; None for none.
+        compression: True, or a Compression, offers to compress messages.
         ssl: the SSLContext for `wss:`; None for one that checks certificates.
         open_timeout: seconds until the handshake is complete.
         close_timeout: seconds that the closing handshake may take.
@@ -76,6 +78,7 @@ class connect:
         subprotocols: Collection[str] = (),
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         origin: str | None = None,
+        compression: Compression | bool = False,
         ssl: tls.SSLContext | None = None,
         open_timeout: float = 10.0,
         close_timeout: float = 5.0,
@@ -89,7 +92,7 @@ class connect:
         self._address = Address.of(url)
         self._url = url
         headers = list(headers.items() if isinstance(headers, Mapping) else headers)
-        self._opening = (subprotocols, headers, origin)
+        self._opening = (subprotocols, headers, origin, Compression.of(compression))
         Opening(self._address, *self._opening)  # refuses what cannot be, here and not later
         if ssl is not None and not self._address.is_secure:
             raise ValueError("ssl= is for wss:// addresses")

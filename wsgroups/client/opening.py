@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 import httptools
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from wsgroups.connection.deflate import Deflate, accept, offer
 from wsgroups.connection.handshake import accept_key
 from wsgroups.connection.wire import check_text, check_token
 from wsgroups.errors import HandshakeFailedError
+from wsgroups.policy import Compression
 
 MAX_HEAD_SIZE = 32 << 10
 
@@ -73,11 +75,13 @@ class Opening:
         subprotocols: offered, the preferred one first.
         headers: further headers of the request.
         origin: the Origin header; None for none, as programs have it.
+        compression: offered, or None.
 
     Attributes:
         request: the bytes to send.
         subprotocol: what was agreed on, or None; once complete.
         headers: of the response; once complete.
+        deflate: the compression that was agreed on, or None; once complete.
     """
 
     def __init__(
@@ -86,7 +90,10 @@ class Opening:
         subprotocols: Collection[str],
         headers: Mapping[str, str] | Iterable[tuple[str, str]],
         origin: str | None,
+        compression: Compression | None = None,
     ) -> None:
+        self._compression = compression
+        self.deflate: Deflate | None = None
         self._offered = [check_token(name, "subprotocol") for name in subprotocols]
         self._key = base64.b64encode(os.urandom(16))
         self._accepted = accept_key(self._key)
@@ -118,6 +125,8 @@ class Opening:
         ]
         if self._offered:
             lines.append(f"Sec-WebSocket-Protocol: {', '.join(self._offered)}")
+        if self._compression is not None:
+            lines.append(f"Sec-WebSocket-Extensions: {offer(self._compression)}")
         if origin is not None:
             lines.append(f"Origin: {check_text(origin, 'origin')}")
         for name, value in headers.items() if isinstance(headers, Mapping) else headers:
@@ -167,12 +176,21 @@ class Opening:
             raise HandshakeFailedError("the server switched to something else than WebSocket")
         if self._lines.getall("sec-websocket-accept", []) != [self._accepted]:
             raise HandshakeFailedError("the server did not read the handshake: wrong accept key")
-        if "sec-websocket-extensions" in self._lines:
-            raise HandshakeFailedError("the server uses an extension that was not offered")
+        self._agree_on_compression()
         chosen = self._lines.getall("sec-websocket-protocol", [])
         if len(chosen) > 1 or any(name not in self._offered for name in chosen):
             raise HandshakeFailedError("the server chose a subprotocol that was not offered")
         self.subprotocol = chosen[0] if chosen else None
+
+    def _agree_on_compression(self) -> None:
+        lines = self._lines.getall("sec-websocket-extensions", [])
+        if lines and self._compression is None:
+            raise HandshakeFailedError("the server uses an extension that was not offered")
+        if self._compression is not None:
+            try:
+                self.deflate = accept([line.encode("latin-1") for line in lines], self._compression)
+            except ValueError as error:
+                raise HandshakeFailedError(str(error)) from None
 
     def _has(self, name: str, token: str) -> bool:
         return any(

@@ -15,9 +15,11 @@ from multidict import CIMultiDictProxy
 from wsgroups.client.opening import Opening
 from wsgroups.closing import CloseCode, CloseInfo, Side, close_payload
 from wsgroups.codec.frames import Decoder, encode_frame
+from wsgroups.connection.deflate import Deflate, InflateError
 from wsgroups.errors import HandshakeFailedError, SocketGoneError
 
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
+_DEFLATED = frozenset({"deflated text", "deflated binary"})
 _MESSAGES = frozenset({"text", "binary"})
 
 
@@ -53,6 +55,8 @@ class ClientSocket(asyncio.BufferedProtocol):
         self._decoder = Decoder(
             expect_mask=False, max_message_size=max_message_size, max_fragments=max_fragments
         )
+        self._deflate: Deflate | None = None
+        self._max_message_size = max_message_size
         self._buffer = bytearray(65536)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._messages: deque[str | bytes] = deque()
@@ -137,7 +141,11 @@ class ClientSocket(asyncio.BufferedProtocol):
             opcode = _TEXT if is_text else _BINARY
         if not self.is_open:
             raise self._gone("nothing can be sent")
-        self._write(opcode, payload)
+        if self._deflate is not None and len(payload) >= self._deflate.threshold:
+            payload = self._deflate.deflate(payload)
+            self._write(opcode, payload, deflated=True)
+        else:
+            self._write(opcode, payload)
         if not self._room.is_set():
             await self._room.wait()
             if self.close_info is not None:
@@ -264,6 +272,9 @@ class ClientSocket(asyncio.BufferedProtocol):
             if behind is None:
                 return
             self._opening = None
+            self._deflate = self._answer.deflate
+            if self._deflate is not None:
+                self._decoder.allow_deflate()
             if self.opened.done():  # whoever wanted the socket was cancelled meanwhile
                 self._transport.abort()
                 return
@@ -294,13 +305,19 @@ class ClientSocket(asyncio.BufferedProtocol):
 
     # --- frames -----------------------------------------------------------------------------
 
-    def _write(self, opcode: int, payload: bytes) -> None:
+    def _write(self, opcode: int, payload: bytes, deflated: bool = False) -> None:
         # Section 5.3: each mask must be unpredictable, for proxies between here and there.
-        self._transport.write(encode_frame(opcode, payload, mask=os.urandom(4)))
+        mask = os.urandom(4)
+        self._transport.write(encode_frame(opcode, payload, mask=mask, deflated=deflated))
 
     def _take(self, data: bytes) -> None:
         for kind, value in self._decoder.feed(data):
-            if kind in _MESSAGES:
+            if self._outcome is not None or self._failed_with is not None:
+                break  # what follows a message that could not be inflated is ignored
+            if kind in _DEFLATED:
+                if self._sent_close is None and self._outcome is None:
+                    self._take_deflated(kind, cast(bytes, value))
+            elif kind in _MESSAGES:
                 if self._sent_close is None:
                     self._messages.append(value)  # type: ignore[arg-type]
             elif kind == "ping":
@@ -316,6 +333,19 @@ class ClientSocket(asyncio.BufferedProtocol):
             self._wake_reader()
             if len(self._messages) >= self._max_queue and self.is_open:
                 self._transport.pause_reading()
+
+    def _take_deflated(self, kind: str, payload: bytes) -> None:
+        assert self._deflate is not None
+        try:
+            message: str | bytes = self._deflate.inflate(payload, self._max_message_size)
+            if kind == "deflated text":
+                message = cast(bytes, message).decode()
+        except InflateError as error:
+            self._on_failure(error.close_code)
+        except UnicodeDecodeError:
+            self._on_failure(CloseCode.INVALID_PAYLOAD)
+        else:
+            self._messages.append(message)
 
     def _on_pong(self, payload: bytes) -> None:
         """A pong answers its ping and all before it (section 5.5.3)."""

@@ -21,6 +21,8 @@ cdef enum EventKind:
     EVENT_CLOSE = 8
     EVENT_PING = 9
     EVENT_PONG = 10
+    EVENT_DEFLATED_TEXT = 17    # data messages that are compressed (RFC 7692), as they came
+    EVENT_DEFLATED_BINARY = 18
     EVENT_FAIL = 16  # the peer broke the protocol; code and detail say how
 
 
@@ -63,6 +65,8 @@ cdef struct FrameDecoder:
     uint8_t mask[4]
     uint8_t mask_offset      # position in the payload, modulo 4
     uint8_t utf8             # Utf8State of the text so far
+    uint8_t may_deflate      # permessage-deflate was agreed on
+    uint8_t deflated         # the current message is compressed
 
 
 cdef void decoder_init(FrameDecoder* self) noexcept

@@ -27,6 +27,9 @@ cdef enum Phase:
 cdef enum:
     DIRECT_RECEIVE = 16384
 
+cdef enum:
+    RSV1 = 0x40
+
 # The first buffer of a fragmented message.
 cdef enum:
     FIRST_CAPACITY = 1024
@@ -164,7 +167,8 @@ cdef bint check_start(
     cdef uint8_t first = self.header[0], second = self.header[1]
     cdef uint8_t opcode = first & 0x0F
     cdef const char* wrong = NULL
-    if first & 0x70:
+    if first & 0x70 and not (first & 0x70 == RSV1 and self.may_deflate and 0 < opcode < OP_CLOSE):
+        # RSV1 stands on the first frame of a compressed message and nowhere else (RFC 7692, 6).
         wrong = b"reserved bits are set without an extension that uses them"
     elif OP_BINARY < opcode < OP_CLOSE or opcode > OP_PONG:
         wrong = b"reserved opcode"
@@ -227,6 +231,7 @@ cdef bint take_length(
             return False
         if self.opcode != OP_CONTINUATION:
             self.message_opcode = self.opcode
+            self.deflated = h[0] & RSV1
             self.utf8 = UTF8_START
     self.remaining = <Py_ssize_t> length
     return True
@@ -404,7 +409,7 @@ cdef void decoder_landed(
 cdef inline bint check_text(
     FrameDecoder* self, const uint8_t* data, Py_ssize_t size, FrameEvent* event
 ) noexcept:
-    if self.message_opcode != OP_TEXT:
+    if self.message_opcode != OP_TEXT or self.deflated:
         return True
     if utf8_validate(&self.utf8, data, size) != size:
         fail(self, event, 1007, b"text is not UTF-8")
@@ -417,6 +422,8 @@ cdef inline bint check_text(
 
 cdef inline void finish_message(FrameDecoder* self, FrameEvent* event) noexcept:
     event.kind = <EventKind> self.message_opcode
+    if self.deflated:
+        event.kind = <EventKind> (self.message_opcode + EVENT_FAIL)
     self.message_opcode = 0
     self.finished += 1
     self.fragments = 0
@@ -447,6 +454,8 @@ cdef dict NAMES = {
     EVENT_PING: "ping",
     EVENT_PONG: "pong",
     EVENT_FAIL: "fail",
+    EVENT_DEFLATED_TEXT: "deflated text",
+    EVENT_DEFLATED_BINARY: "deflated binary",
 }
 
 
@@ -478,11 +487,15 @@ cdef class Decoder:
     def __dealloc__(self):
         decoder_clear(&self.decoder)
 
+    def allow_deflate(self):
+        """Take compressed messages from here on (RFC 7692): permessage-deflate was agreed on."""
+        self.decoder.may_deflate = True
+
     def feed(self, bytes data not None):
         """Decode `data` and return the events it completes, as `(name, value)` pairs.
 
-        Names and values: `text` str; `binary`, `ping`, `pong` bytes; `close` and `fail` a pair of
-        code and reason. After `close` or `fail` everything further is ignored.
+        Names and values: `text` str; `binary`, `ping`, `pong`, `deflated text` and `deflated binary`
+        bytes, the last two as they came; `close` and `fail` a pair of code and reason. After `close` or `fail` everything further is ignored.
         """
         cdef bytearray own = bytearray(data)  # payload is unmasked in place
         cdef uint8_t[::1] view = own
@@ -539,7 +552,9 @@ cdef object event_value(FrameEvent* event):
     return payload
 
 
-def encode_frame(int opcode, bytes payload not None, *, bint final=True, bytes mask=None):
+def encode_frame(
+    int opcode, bytes payload not None, *, bint final=True, bytes mask=None, bint deflated=False
+):
     """Return one frame.
 
     Args:
@@ -547,11 +562,13 @@ def encode_frame(int opcode, bytes payload not None, *, bint final=True, bytes m
         payload: the bytes, unmasked.
         final: the FIN bit.
         mask: four bytes for a client's frame (RFC 6455 section 5.3); None for a server's.
+        deflated: the payload is compressed (RFC 7692).
     """
     cdef uint8_t header[10]
     cdef bytearray body
     cdef uint8_t[::1] view
-    cdef int size = encode_header(header, <uint8_t> ((0x80 if final else 0) | opcode), len(payload))
+    cdef int first = (0x80 if final else 0) | (RSV1 if deflated else 0) | opcode
+    cdef int size = encode_header(header, <uint8_t> first, len(payload))
     if mask is None:
         return PyBytes_FromStringAndSize(<char*> header, size) + payload
     if len(mask) != 4:

@@ -120,6 +120,7 @@ cdef class Connection(Stream):
     cdef uint8_t controls           # frames in it
     cdef uint8_t busy_seconds       # in a row with too many
     cdef readonly uint32_t dropped  # messages that the policy for slow peers has dropped
+    cdef object deflate             # what was agreed on, or None
     cdef Tally tally                # None unless it is logged
     cdef uint8_t state              # State
     cdef uint8_t address[28]        # the peer's sockaddr_in or sockaddr_in6
@@ -150,6 +151,8 @@ cdef class Connection(Stream):
     cdef int on_other(self, FrameEvent* event) except -1
     cdef int count(self, const FrameEvent* event) except -1
     cdef int on_message(self, FrameEvent* event) except -1
+    cdef int on_deflated(self, FrameEvent* event) except -1
+    cdef Block* deflated(self, Block* block) except NULL
     cdef int on_encoded(self, FrameEvent* event, Handler handler) except -1
     cdef int on_unwanted(self, bint is_text) except -1
     cdef bint takes(self, Py_ssize_t size) except -1

@@ -3,6 +3,7 @@ from logging import Logger
 from typing import Any, Protocol
 
 from wsgroups.closing import CloseInfo
+from wsgroups.connection.deflate import Deflate
 from wsgroups.connection.members import Members
 from wsgroups.connection.stream import Stream
 
@@ -85,6 +86,7 @@ class Connection(Stream):
     handler: Any
     touch: Callable[[Any], object] | None
     subprotocol: str | None
+    def compress(self, deflate: Deflate) -> None: ...
     @property
     def id(self) -> int: ...
     @property

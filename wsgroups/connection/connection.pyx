@@ -9,7 +9,7 @@ import logging
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_XDECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -22,6 +22,7 @@ from wsgroups.codec.frames cimport (
     EVENT_PING,
     EVENT_PONG,
     EVENT_TEXT,
+    EventKind,
     OP_CLOSE,
     OP_PING,
     OP_PONG,
@@ -35,6 +36,7 @@ from wsgroups.codec.frames cimport (
     decoder_target,
     encode_header,
 )
+from wsgroups.codec.utf8 cimport UTF8_START, utf8_validate
 from wsgroups.connection.members cimport Members
 from wsgroups.connection.meter cimport meter_take
 from wsgroups.connection.outbox cimport (
@@ -60,6 +62,7 @@ from wsgroups.connection.tally cimport TRACE_VERBOSE, Tally, preview, trace
 from wsgroups.closing import CloseInfo, Side
 from wsgroups.connection.address import describe_address
 from wsgroups.connection.calls import ErrorHandling, Given
+from wsgroups.connection.deflate import InflateError
 
 cdef extern from *:
     """
@@ -82,6 +85,7 @@ cdef object REMOTE = Side.REMOTE
 
 cdef enum:
     FIN = 0x80
+    RSV1 = 0x40
     FRAME_HEADER = 10
     CONTROLS_A_SECOND = 100      # of pings and pongs; more for so many seconds in a row close
     BUSY_SECONDS = 10
@@ -481,6 +485,8 @@ cdef class Connection(Stream):
                 self.on_close(event)
             elif event.kind == EVENT_FAIL:
                 self.fail(event.code, event.detail.decode())
+            else:
+                self.on_deflated(event)
         finally:
             Py_XDECREF(event.owner)
         return 0
@@ -515,6 +521,69 @@ cdef class Connection(Stream):
                 payload = payload.decode()
             self.note(logging.DEBUG, "got %d bytes: %s", (event.size, preview(payload)))
         return 0
+
+    def compress(self, deflate):
+        """Compress from here on, as was agreed on in the handshake."""
+        self.deflate = deflate
+        self.decoder.may_deflate = True
+
+    cdef int on_deflated(self, FrameEvent* event) except -1:
+        """A compressed message: inflate it, up to the limit and no further."""
+        cdef FrameEvent inflated
+        cdef uint8_t state = UTF8_START
+        cdef bytes payload = PyBytes_FromStringAndSize(<char*> event.data, event.size)
+        if self.state != STATE_OPEN:
+            return 0
+        try:
+            payload = self.deflate.inflate(payload, self.group.limits.max_message_size)
+        except InflateError as error:
+            return self.fail(error.close_code, str(error))
+        inflated.kind = <EventKind> (event.kind - EVENT_FAIL)
+        inflated.data = <uint8_t*> PyBytes_AS_STRING(payload)
+        inflated.size = PyBytes_GET_SIZE(payload)
+        if inflated.kind == EVENT_TEXT and (
+            utf8_validate(&state, inflated.data, inflated.size) != inflated.size
+            or state != UTF8_START
+        ):
+            return self.fail(1007, "text is not UTF-8")
+        Py_INCREF(payload)
+        inflated.owner = <PyObject*> payload
+        return self.on_message(&inflated)
+
+    cdef Block* deflated(self, Block* block) except NULL:
+        """A message compressed for this peer, with a reference.
+
+        What others may be sent as well is kept beside the message.
+        """
+        cdef uint8_t* head = <uint8_t*> block.head
+        cdef int header = 2 + (head[1] == 126) * 2 + (head[1] == 127) * 8
+        cdef uint16_t shared_as = self.deflate.shared_as
+        cdef Block* found = block
+        cdef bytes data
+        if shared_as and block.deflated_as == shared_as:
+            found = block.deflated
+            found.references += 1
+            return found
+        if block.body_size:
+            data = PyBytes_FromStringAndSize(block.body, block.body_size)
+        else:
+            data = PyBytes_FromStringAndSize(block.head + header, block.head_size - header)
+        data = self.deflate.deflate(data)
+        found = block_frame(
+            head[0] | RSV1, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), <PyObject*> data
+        )
+        if found == NULL:
+            raise MemoryError
+        if block.key != NULL:
+            Py_INCREF(<object> block.key)
+            found.key = block.key
+        if shared_as:
+            if block.deflated != NULL:
+                block_release(block.deflated)
+            found.references += 1
+            block.deflated = found
+            block.deflated_as = shared_as
+        return found
 
     cdef int on_encoded(self, FrameEvent* event, Handler handler) except -1:
         """A message that the group takes as JSON."""
@@ -618,8 +687,17 @@ cdef class Connection(Stream):
         cdef Py_ssize_t before
         cdef int result, header_size
         cdef char* room = NULL
+        cdef Block* block
         if self.state != STATE_OPEN:
             return RESULT_GONE
+        if self.deflate is not None and size >= <Py_ssize_t> self.deflate.threshold:
+            block = block_frame(FIN | opcode, data, size, owner)
+            if block == NULL:
+                raise MemoryError
+            try:
+                return self.send_shared(block)
+            finally:
+                block_release(block)
         before = unsent(self)
         if before > self.group.write_high_water and before + size > self.group.write_limit:
             result = self.make_room(size)
@@ -655,11 +733,21 @@ cdef class Connection(Stream):
             before = unsent(self)
         if self.tally is not None:
             self.tally.sent(size)
-        if block.key != NULL and self.blocked and self.group.slow == SLOW_CONFLATE:
-            if outbox_replace(&self.outbox, block):
-                self.group.conflated += 1
-                return RESULT_BUFFERED
-        self.write_block(block)
+        if self.deflate is None or size < <Py_ssize_t> self.deflate.threshold:
+            block.references += 1
+        else:
+            # Not before it is certain to be sent: with a window that is kept, the peer would miss
+            # what has been compressed and then dropped.
+            block = self.deflated(block)
+            size = block_size(block)
+        try:
+            if block.key != NULL and self.blocked and self.group.slow == SLOW_CONFLATE:
+                if outbox_replace(&self.outbox, block):
+                    self.group.conflated += 1
+                    return RESULT_BUFFERED
+            self.write_block(block)
+        finally:
+            block_release(block)
         if before + size <= self.group.write_high_water:
             return RESULT_OK
         return self.after_write()

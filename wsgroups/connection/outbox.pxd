@@ -1,7 +1,7 @@
 """What a stream has still to send: a queue of reference-counted blocks."""
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 cdef Py_ssize_t block_bytes    # of memory that all blocks of the process hold
 
@@ -21,6 +21,8 @@ cdef struct Block:
     Py_ssize_t body_size
     Py_ssize_t head_size
     Py_ssize_t capacity    # room in `head`
+    Block* deflated        # the same compressed, with a reference, or NULL
+    uint16_t deflated_as   # how `deflated` is, or 0
     uint8_t is_message     # one whole message, which a policy may drop
     char head[1]           # `capacity` bytes
 

@@ -31,6 +31,8 @@ cdef Block* block_new(Py_ssize_t capacity) noexcept:
         block.owner = NULL
         block.key = NULL
         block.is_message = False
+        block.deflated = NULL
+        block.deflated_as = 0
         block.body = NULL
         block.body_size = 0
         block.head_size = 0
@@ -74,6 +76,8 @@ cdef void block_release(Block* block) noexcept:
     block.references -= 1
     if block.references == 0:
         count_memory(-block.body_size - block.capacity - <Py_ssize_t> sizeof(Block))
+        if block.deflated != NULL:
+            block_release(block.deflated)
         Py_XDECREF(block.key)
         Py_XDECREF(block.owner)
         free(block)

@@ -9,12 +9,14 @@ from urllib.parse import parse_qsl, unquote
 
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
+from wsgroups.connection.deflate import Deflate, negotiate
 from wsgroups.connection.handshake import encode_switch, requested_subprotocols
 from wsgroups.connection.head import RequestHead
 from wsgroups.connection.http import HttpPhase
 from wsgroups.enums import HandlerStatus
 from wsgroups.errors import AlreadyAnsweredError, HTTPError, UpgradeRequiredError
 from wsgroups.ids import sequence
+from wsgroups.policy import Compression, GroupPolicy
 from wsgroups.surface.instances import WebSocketHandler
 from wsgroups.surface.session import Session
 from wsgroups.surface.websocket import WebSocket, open_socket
@@ -213,6 +215,9 @@ class Request:
         target = endpoint.group_for(group, phase, head)
         subprotocol = _agree(subprotocol, target.policy.subprotocols, head)
         lines = _cookie_headers(cookies) + _checked_headers(headers)
+        deflate = None
+        if target.policy.compression:
+            deflate = _compression(target.policy, head, lines)
         response = encode_switch(head.get(b"sec-websocket-key")[0], subprotocol, lines)
         id = self.get_websocket_id()
         connection = phase.connection
@@ -224,6 +229,8 @@ class Request:
             connection.touch = ours.touch
         connection.data = data
         connection.subprotocol = subprotocol
+        if deflate is not None:
+            connection.compress(deflate)
         phase.upgrade(response, target.core, id, socket)
         if ours is not None:
             ours.attach(socket)
@@ -260,6 +267,18 @@ class Request:
         handler.socket, handler.request = self.send_upgrade(name, **upgrade), self
         connection.handler = handler
         return HandlerStatus.HANDLED
+
+
+def _compression(
+    policy: GroupPolicy, head: RequestHead, lines: list[tuple[str, str]]
+) -> Deflate | None:
+    """Agree on compression with a client that offers it; adds the header that says how."""
+    how = Compression.of(policy.compression)
+    agreed = how and negotiate(head.get(b"sec-websocket-extensions"), how)
+    if not agreed:
+        return None
+    lines.append(("Sec-WebSocket-Extensions", agreed[0]))
+    return agreed[1]
 
 
 def _agree(chosen: str | None, spoken: Iterable[str], head: RequestHead) -> str | None:

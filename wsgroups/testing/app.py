@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from wsgroups.client.opening import Address, Opening
-from wsgroups.policy import ServerConfig, check_options
+from wsgroups.policy import Compression, ServerConfig, check_options
 from wsgroups.repeats import repeats
 from wsgroups.server.server import Application, Server
 from wsgroups.testing.client import Client
@@ -104,6 +104,7 @@ class App:
         cookies: Mapping[str, str] | None = None,
         subprotocols: Collection[str] = (),
         origin: str | None = None,
+        compression: Compression | bool = False,
     ) -> Connecting:
         """Connect a client: `async with app.connect("/chat?name=Ann") as ann`, or `await` it.
 
@@ -115,13 +116,15 @@ class App:
             cookies: sent in the handshake.
             subprotocols: offered, the preferred one first.
             origin: the Origin header of a browser; None for none.
+            compression: True, or a Compression, offers to compress messages.
 
         Raises:
             HandshakeFailedError: on awaiting: the application refuses; `status` says how.
             AssertionError: on awaiting: it does not answer in time.
         """
         lines = _lines(headers, cookies)
-        return Connecting(self, Opening(self._address(path), subprotocols, lines, origin))
+        how = Compression.of(compression)
+        return Connecting(self, Opening(self._address(path), subprotocols, lines, origin, how))
 
     async def get(
         self, path: str, *, headers: Headers = (), cookies: Mapping[str, str] | None = None
