@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from tests.support import PATIENCE, quiet_handle
-from wsgroups import Handle, HandlerStatus, Request, WebSocket, testing
+from wsgroups import Handle, HandlerStatus, Request, WebSocket, set_log_level, testing
 from wsgroups.repeats import MOST, RepeatFilter, repeats
 
 
@@ -55,10 +55,28 @@ def test_the_first_of_a_later_period_says_how_many_were_left_out(log: Log) -> No
     assert log.lines[-1] == "refused 29"
 
 
-def test_what_is_below_a_warning_always_passes(log: Log) -> None:
+def test_what_is_below_the_least_level_always_passes(log: Log) -> None:
+    for _ in range(100):
+        log.logger.debug("sent")
+    assert log.lines == ["sent"] * 100
+    (limit,) = log.logger.filters
+    assert isinstance(limit, RepeatFilter)
+    limit.least = logging.WARNING
     for _ in range(100):
         log.logger.info("opened")
-    assert log.lines == ["opened"] * 100
+    assert log.lines[100:] == ["opened"] * 100
+
+
+def test_lines_about_each_socket_are_all_written_where_they_are_asked_for() -> None:
+    logger = logging.getLogger("wsgroups")
+    before = logger.level
+    try:
+        for level, least in (("subtle", 30), ("verbose", 30), ("nothing", 20)):
+            set_log_level(level)
+            assert repeats.least == least
+    finally:
+        set_log_level("nothing")
+        logger.setLevel(before)
 
 
 def test_a_percent_sign_in_a_message_is_no_harm(log: Log) -> None:

@@ -1,4 +1,4 @@
-"""A log that no peer can flood: warnings and errors that repeat are counted instead of written."""
+"""A log that no peer can flood: lines that repeat are counted instead of written."""
 
 from __future__ import annotations
 
@@ -22,26 +22,30 @@ class _Kind:
 
 
 class RepeatFilter(logging.Filter):
-    """Lets ten warnings or errors of a kind pass in ten seconds; from any thread.
+    """Lets ten lines of a kind pass in ten seconds; from any thread.
 
     Of one kind are those that one line of the program logs with the same message, whatever its
     arguments; with an exception, those whose traceback ends in the same line. The last that passes
-    says so, and the first of a later period says how many were left out. Whatever is below WARNING
-    passes.
+    says so, and the first of a later period says how many were left out. Whatever is below `least`
+    passes: DEBUG, and INFO where `set_log_level` asked for a line about each socket.
 
     Args:
         clock: returns seconds.
+
+    Attributes:
+        least: the lowest level that is counted.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
+        self.least = logging.INFO
         self._lock = threading.Lock()
         self._kinds: dict[Any, _Kind] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return False for a record that is not to be written."""
-        if record.levelno < logging.WARNING:
+        if record.levelno < self.least:
             return True
         with self._lock:
             key = _key(record)

@@ -364,6 +364,21 @@ def test_what_one_side_compresses_the_other_inflates(
             assert oracle.decompress(packed + TAIL) == data
 
 
+def test_large_messages_do_not_come_all_in_one_turn(serve: Serve) -> None:  # RX-11
+    got: list[int] = []
+    how = Compression(max_ratio=10_000)
+    app = serve(binary=lambda data, ws: got.append(len(data)), compression=how)
+    peer, _ = open_with(app)
+    peer.send(message(bytes(BIG)) * 30 + message(b"small") * 30)
+    assert len(got) == 1
+    turns = 0
+    while len(got) < 60:
+        app.turn()
+        turns += 1
+    assert got == [BIG] * 30 + [5] * 30
+    assert turns == 30, "one large one each, and the small ones together"
+
+
 # --- what goes out --------------------------------------------------------------------------
 
 

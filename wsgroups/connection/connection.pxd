@@ -117,6 +117,7 @@ cdef class Connection(Stream):
     cdef uint32_t begun             # tick at which an unfinished message was first seen, or 0
     cdef uint32_t begun_after       # how many had been finished then
     cdef uint16_t control_second    # the last second with a control frame in it
+    cdef uint16_t inflated          # what the last compressed message costs of a turn, in events
     cdef uint8_t controls           # frames in it
     cdef uint8_t busy_seconds       # in a row with too many
     cdef readonly uint32_t dropped  # messages that the policy for slow peers has dropped

@@ -89,6 +89,8 @@ cdef enum:
     FRAME_HEADER = 10
     CONTROLS_A_SECOND = 100      # of pings and pongs; more for so many seconds in a row close
     BUSY_SECONDS = 10
+    INFLATED_A_TURN = 4096       # bytes that count as one more event of a turn
+    HELD_AT_MOST = 65536         # bytes received at once, since what a turn leaves is held
     EVENTS_A_TURN = 64           # then the other sockets have their turn
     REFERENCE_FROM = 8192        # payloads from here on are sent without a copy
     LINGER = 65535 << 10          # bytes that a peer may still send before it is dropped
@@ -384,9 +386,13 @@ cdef class Connection(Stream):
         return self.decode(&source)
 
     cdef char* target(self, Py_ssize_t* size) noexcept:
+        cdef char* found
         if self.phase is not None:
             return NULL
-        return <char*> decoder_target(&self.decoder, size)
+        found = <char*> decoder_target(&self.decoder, size)
+        if found == NULL and size[0] > HELD_AT_MOST:
+            size[0] = HELD_AT_MOST
+        return found
 
     cdef int landed(self, Py_ssize_t size) except -1:
         cdef FrameEvent event
@@ -412,6 +418,8 @@ cdef class Connection(Stream):
             self.handle(&event)
             if self.state == STATE_CLOSED or source.next == source.end:
                 break
+            if event.kind > EVENT_FAIL:
+                left -= min(left, self.inflated)
             if left == 0 or self.congested():
                 return self.hold(source)
         self.held = None
@@ -534,10 +542,12 @@ cdef class Connection(Stream):
         cdef bytes payload = PyBytes_FromStringAndSize(<char*> event.data, event.size)
         if self.state != STATE_OPEN:
             return 0
+        self.inflated = 0
         try:
             payload = self.deflate.inflate(payload, self.group.limits.max_message_size)
         except InflateError as error:
             return self.fail(error.close_code, str(error))
+        self.inflated = <uint16_t> min(<Py_ssize_t> EVENTS_A_TURN, len(payload) // INFLATED_A_TURN)
         inflated.kind = <EventKind> (event.kind - EVENT_FAIL)
         inflated.data = <uint8_t*> PyBytes_AS_STRING(payload)
         inflated.size = PyBytes_GET_SIZE(payload)
@@ -639,7 +649,7 @@ cdef class Connection(Stream):
             return 0
         if self.blocked:
             self.pong = PyBytes_FromStringAndSize(<char*> event.data, event.size)
-            return 0
+            return self.pause()  # who takes no pongs is not asked for more pings
         return self.control(OP_PONG, <char*> event.data, event.size)
 
     cdef int on_pong(self, FrameEvent* event) except -1:

@@ -190,12 +190,12 @@ cdef class HttpPhase(Phase):
                 continue
             if i > line and data[i - 1] == b"\r":
                 raise HTTPError(400, "A line has a CR inside.")
+            if byte == b"\r":
+                continue
             if i - line >= longest:
                 if lines == 0:
                     raise HTTPError(414, "The request target is too long.")
                 raise HTTPError(431, "A header is too long.")
-            if byte == b"\r":
-                continue
             if lines == 0:
                 if byte < 32 or byte > 126 or byte == b"#":
                     raise HTTPError(400, "The request line is malformed.")

@@ -536,7 +536,7 @@ cdef class Stream:
         return 0
 
     cdef char* target(self, Py_ssize_t* size) noexcept:
-        """Where the next bytes should be received straight to, or NULL."""
+        """Where the next bytes should be received straight to, or NULL; in either case how many."""
         return NULL
 
     cdef int landed(self, Py_ssize_t size) except -1:

@@ -57,5 +57,6 @@ def set_log_level(str level not None):
     if level not in LEVELS:
         raise ValueError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
     trace = LEVELS[level]
+    repeats.least = logging.WARNING if trace else logging.INFO
     python_levels = {TRACE_VERBOSE: logging.DEBUG, TRACE_SUBTLE: logging.INFO}
     logging.getLogger("wsgroups").setLevel(python_levels.get(trace, logging.CRITICAL + 1))
