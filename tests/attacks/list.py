@@ -116,7 +116,7 @@ ATTACKS = [
     Attack(
         id="RX-11",
         what="Small messages that inflate to large ones",
-        stopped_by="inflated up to `max_message_size` and `max_ratio` and no further; off by default",
+        stopped_by="inflated up to `max_message_size` and `max_ratio`, no further; off by default",
         goal="1009; one large message a turn",
         shown_by=(
             "tests/connection/test_compression.py::test_a_bomb_closes_with_1009",
