@@ -89,8 +89,8 @@ def _introduction(expectation: Expectation) -> Iterator[str]:
     if not any(group_of(case) in COMPRESSION for case in expectation.sides["server"]):
         cases = sum(GROUPS[number].cases for number in COMPRESSION)
         yield (
-            f"- Groups 12 and 13, {cases} cases about compression, are left out: wsgroups does "
-            "not compress. `make autobahn COMPRESSION=1` plays them too."
+            f"- Groups 12 and 13, {cases} cases about compression, take many minutes and are left "
+            "out here; `make autobahn COMPRESSION=1` plays them too."
         )
 
 
