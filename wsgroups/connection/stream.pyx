@@ -375,12 +375,11 @@ cdef class Driver:
     cdef int relieve(self) except -1:
         """Give up the streams with the longest queues until all queues hold a tenth less again.
 
-        Once a tick at most: looking again would not help when what is left belongs to another loop.
+        When that did not help, because the rest belongs to another loop, not again in this tick.
         """
         cdef Stream stream
         if self.relieved == self.tick:
             return 0
-        self.relieved = self.tick
         queues = [
             (stream.outbox.size, id(stream), stream)
             for stream in self.streams if stream.outbox.size
@@ -393,6 +392,8 @@ cdef class Driver:
                 stream.shed()
             except BaseException as error:
                 self.crashed(stream, error)
+        if block_bytes > most_block_bytes:
+            self.relieved = self.tick
         return self.settle(self.slice)
 
     cdef int resume_requeued(self, int64_t slice) except -1:
