@@ -494,8 +494,9 @@ cdef class Decoder:
     def feed(self, bytes data not None):
         """Decode `data` and return the events it completes, as `(name, value)` pairs.
 
-        Names and values: `text` str; `binary`, `ping`, `pong`, `deflated text` and `deflated binary`
-        bytes, the last two as they came; `close` and `fail` a pair of code and reason. After `close` or `fail` everything further is ignored.
+        Names and values: `text` str; `binary`, `ping`, `pong`, `deflated text` and `deflated
+        binary` bytes, the last two as they came; `close` and `fail` a pair of code and reason.
+        After `close` or `fail` everything further is ignored.
         """
         cdef bytearray own = bytearray(data)  # payload is unmasked in place
         cdef uint8_t[::1] view = own

@@ -12,7 +12,7 @@ import sys
 from cpython.contextvars cimport PyContextVar_Set
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -669,8 +669,8 @@ cdef class Stream:
     cdef int finish(self, uint32_t linger, uint32_t ticks) except -1:
         """Write nothing more and close when all is sent, after so many ticks in any case.
 
-        With `linger` FIN goes out first and up to so many bytes that the peer still sends are thrown
-        away until its own FIN: closing with unread input would make the kernel send RST, which can
+        With `linger` FIN goes out first and up to so many bytes that the peer still sends are
+        thrown away until its own FIN: closing with unread input would make the kernel send RST, which can
         overtake and destroy our last words (RFC 9112 section 9.6, RFC 6455 section 7.1.1).
         """
         if self.ending != STREAM_OPEN:
