@@ -670,8 +670,9 @@ cdef class Stream:
         """Write nothing more and close when all is sent, after so many ticks in any case.
 
         With `linger` FIN goes out first and up to so many bytes that the peer still sends are
-        thrown away until its own FIN: closing with unread input would make the kernel send RST, which can
-        overtake and destroy our last words (RFC 9112 section 9.6, RFC 6455 section 7.1.1).
+        thrown away until its own FIN: closing with unread input would make the kernel send RST,
+        which can overtake and destroy our last words (RFC 9112 section 9.6, RFC 6455 section
+        7.1.1).
         """
         if self.ending != STREAM_OPEN:
             return 0
