@@ -68,9 +68,6 @@ def broken() -> int:
     return writing
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the line that says where it listens cannot be written: it gives up"
-)
 @pytest.mark.parametrize("output", [full, broken])
 def test_a_server_starts_with_an_output_that_takes_nothing(
     output: Callable[[], int], tmp_path: Path

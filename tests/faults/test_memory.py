@@ -166,11 +166,6 @@ def test_an_object_that_cannot_be_had_costs_one_connection_at_the_most(tmp_path:
                 clients.until(partial(each_has_parted, service, clients))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="nobody closes the descriptor when there is no memory for a Connection",
-)
 def test_a_newcomer_that_there_is_no_memory_for_is_let_go(tmp_path: Path) -> None:
     with failing(tmp_path, objects=True) as (control, _, clients):
         control.size = Connection.__basicsize__ + GC_HEAD
@@ -181,11 +176,6 @@ def test_a_newcomer_that_there_is_no_memory_for_is_let_go(tmp_path: Path) -> Non
         clients.until(lambda: newcomer.ended, patience=1)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the turn ends there, and nobody asks for another one: what else was ready waits",
-)
 def test_a_newcomer_that_there_is_no_memory_for_holds_nobody_up(tmp_path: Path) -> None:
     with failing(tmp_path, objects=True) as (control, service, clients):
         canary = clients.peers[0]

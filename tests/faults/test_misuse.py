@@ -77,11 +77,6 @@ print("done")
 """
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=subprocess.TimeoutExpired,
-    reason="it is half closed there, and its own loop waits for the rest for ever",
-)
 def test_a_server_that_is_closed_in_another_loop_says_so_or_closes() -> None:
     assert said_by(_CLOSED_FROM_ANOTHER_LOOP, timeout=3)[1] in ("done\n", "refused\ndone\n")
 

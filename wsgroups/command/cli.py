@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import typing
@@ -70,20 +71,21 @@ def main(target: str, log_level: str, reload: bool, **config: Any) -> None:
     Example: python -m wsgroups app:handle --port 8080
     """
     _log_to_terminal(log_level)
-    console = Console(stderr=True, highlight=False)
     try:
         if reload:
             run_with_reload(sys.argv)
             return
-        run(load(target), on_start=lambda server: _announce(console, server), **config)
+        run(load(target), on_start=_announce, **config)
     except (TargetError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from None
 
 
-def _announce(console: Console, server: Server) -> None:
-    console.print(f"wsgroups is listening on [bold]{server.url}[/bold] (Ctrl-C stops it)")
+def _announce(server: Server) -> None:
+    with contextlib.suppress(OSError):  # nobody may be there to read it
+        url = click.style(server.url, bold=True)
+        click.echo(f"wsgroups is listening on {url} (Ctrl-C stops it)", err=True)
 
 
 def _log_to_terminal(level: str) -> None:

@@ -10,6 +10,7 @@ sets `unread`, and the socket is armed anew as soon as it may read again. A shor
 what has come, except when FIN came with it: EPOLLRDHUP then says to read on.
 """
 
+import logging
 import os
 import warnings
 
@@ -273,12 +274,13 @@ cdef class EpollDriver(Driver):
         return 0
 
     cdef int welcome(self, Listener listener, int fd, const sockaddr_storage* address) except -1:
-        cdef Connection connection = Connection()
+        cdef Connection connection
         try:
+            connection = Connection()
             self.attach(connection)
-        except BaseException:
+        except BaseException as error:  # there is no memory: the others are served all the same
             close(fd)
-            raise
+            return self.complain(error)
         connection.fd = fd
         memcpy(connection.address, address, sizeof(connection.address))
         try:
@@ -287,6 +289,15 @@ cdef class EpollDriver(Driver):
             self.flush(connection)
         except BaseException as error:
             self.crashed(connection, error)
+        return 0
+
+    cdef int complain(self, object error) except -1:
+        """Log that a connection could not be taken. Raises nothing."""
+        try:
+            self.raised(error)
+            logging.getLogger("wsgroups").error("a connection could not be taken", exc_info=error)
+        except BaseException as second:
+            self.raised(second)
         return 0
 
     cdef int turn_away(self, Listener listener) except -1:

@@ -205,8 +205,14 @@ class Server:
 
         Raises:
             ValueError: for a code that may not be sent; the server goes on.
+            RuntimeError: in another loop than the server's.
         """
         payload = close_payload(code, reason)
+        if self._driver is not None and self._driver.loop is not asyncio.get_running_loop():
+            raise RuntimeError(
+                "this server runs in another loop; close it there, with "
+                "asyncio.run_coroutine_threadsafe(server.close(), loop)"
+            )
         driver, self._driver = self._driver, None
         if driver is None:
             if self._sockets:  # it was started, and somebody else is closing it
