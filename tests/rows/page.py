@@ -62,7 +62,6 @@ def _splits(row: Row) -> int:
     return sum(
         splits(case) + (splits(case.wrapped) if isinstance(case, FrameCase) else 0)
         for case in row.cases
-        if not case.not_held
     )
 
 
@@ -83,8 +82,7 @@ def _outcome(row: Row) -> str:
     """What the cases of a row say, told apart where they differ."""
     whats: dict[str, list[str]] = {}
     for case in row.cases:
-        if not case.not_held:
-            whats.setdefault(case.outcome, []).append(case.what)
+        whats.setdefault(case.outcome, []).append(case.what)
     sentences = []
     if len(whats) == 1 and not row.in_short:
         sentences = [*whats]
@@ -92,16 +90,12 @@ def _outcome(row: Row) -> str:
         sentences = ["; ".join(f"{outcome}: {', '.join(of)}" for outcome, of in whats.items())]
     if row.outcome:
         sentences.append(row.outcome)
-    missing = [row.not_yet] if row.not_yet else []
-    for case in row.cases:
-        if case.not_held:
-            missing.insert(0, f"{case.outcome} for {case.what}: {case.not_held}")
-    if missing:
-        sentences.append(f"**Not yet:** {'; '.join(missing)}")
+    if row.not_yet:
+        sentences.append(f"**Not yet:** {row.not_yet}")
     return ". ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences)
 
 
 def _shown_by(row: Row) -> str:
-    held = [case for case in row.cases if not case.not_held]
-    cells = [f"{len(held)} stream{'s' if len(held) > 1 else ''}"] if held else []
+    count = len(row.cases)
+    cells = [f"{count} stream{'s' if count > 1 else ''}"] if count else []
     return ", ".join([*cells, *(f"`{name}`" for name in row.shown_by)])

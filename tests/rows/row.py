@@ -44,7 +44,6 @@ class Case:
         frames: what the server sends in frames; the last one is its Close frame.
         info: what the disconnect handler learns.
         outlasts: it goes on for longer than the server listens, which may then be gone: RST.
-        not_held: why a server of today does something else; empty when it does not.
     """
 
     what: str
@@ -53,7 +52,6 @@ class Case:
     frames: tuple[Frame, ...] = field(default=(), repr=False)
     info: CloseInfo | None = None
     outlasts: bool = False
-    not_held: str = ""
 
     @property
     def positions(self) -> list[int]:
@@ -208,14 +206,6 @@ def close_frame(code: int) -> Frame:
 
 
 def each_row(rows: list[Row]) -> pytest.MarkDecorator:
-    """Run a test for each row that has cases; cases that do not hold yet are tests of their own."""
-    parameters = []
-    for row in rows:
-        held = tuple(case for case in row.cases if not case.not_held)
-        if held:
-            parameters.append(pytest.param(held, id=row.id))
-        for case in row.cases:
-            if case.not_held:
-                mark = pytest.mark.xfail(reason=case.not_held, strict=True)
-                parameters.append(pytest.param((case,), id=f"{row.id} {case.what}", marks=mark))
+    """Run a test for each row that has cases."""
+    parameters = [pytest.param(row.cases, id=row.id) for row in rows if row.cases]
     return pytest.mark.parametrize("cases", parameters)
