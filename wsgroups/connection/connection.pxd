@@ -138,6 +138,7 @@ cdef class Connection(Stream):
         self, uint8_t opcode, const char* data, Py_ssize_t size, PyObject* owner
     ) except -1
     cdef int send_shared(self, Block* block) except -1
+    cdef int take_shared(self, Block* block, Py_ssize_t before) except -1
     cdef int disconnect(self, uint16_t code, const char* reason, Py_ssize_t size) except -1
     cdef int wait(self, object callback) except -1
     cdef int join(self, Members members) except -1

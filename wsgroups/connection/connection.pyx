@@ -743,22 +743,24 @@ cdef class Connection(Stream):
             before = unsent(self)
         if self.tally is not None:
             self.tally.sent(size)
-        if self.deflate is None or size < <Py_ssize_t> self.deflate.threshold:
-            block.references += 1
-        else:
+        if self.deflate is not None and size >= <Py_ssize_t> self.deflate.threshold:
             # Not before it is certain to be sent: with a window that is kept, the peer would miss
             # what has been compressed and then dropped.
             block = self.deflated(block)
-            size = block_size(block)
-        try:
-            if block.key != NULL and self.blocked and self.group.slow == SLOW_CONFLATE:
-                if outbox_replace(&self.outbox, block):
-                    self.group.conflated += 1
-                    return RESULT_BUFFERED
-            self.write_block(block)
-        finally:
-            block_release(block)
-        if before + size <= self.group.write_high_water:
+            try:
+                return self.take_shared(block, before)
+            finally:
+                block_release(block)
+        return self.take_shared(block, before)
+
+    cdef int take_shared(self, Block* block, Py_ssize_t before) except -1:
+        """Queue a frame that is certain to be sent behind `before` bytes; returns a Result."""
+        if block.key != NULL and self.blocked and self.group.slow == SLOW_CONFLATE:
+            if outbox_replace(&self.outbox, block):
+                self.group.conflated += 1
+                return RESULT_BUFFERED
+        self.write_block(block)
+        if before + block_size(block) <= self.group.write_high_water:
             return RESULT_OK
         return self.after_write()
 

@@ -1,9 +1,10 @@
 """What a stream has still to send: a queue of reference-counted blocks."""
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef Py_ssize_t block_bytes    # of memory that all blocks of the process hold
+cdef uint64_t blocks_freed     # while it stands still, no address is given to another block
 
 cdef extern from "<sys/uio.h>":
     cdef struct iovec:

@@ -6,7 +6,7 @@ are gathered in the last block of the queue while nobody else has it.
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF, Py_XINCREF
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -18,9 +18,16 @@ cdef enum:
     REFERENCE_FROM = 8192
     GATHER_CAPACITY = 512
     FIRST_RING = 16
+    MOST_SPARE_RINGS = 512
 
 
 cdef Py_ssize_t block_bytes = 0
+cdef uint64_t blocks_freed = 0
+
+# Rings of the first size that are in no queue, each with the address of the next in its first
+# slot: a message to a group makes and gives up one for every member. Under the GIL.
+cdef Block** spare_rings = NULL
+cdef uint32_t spare_ring_count = 0
 
 
 cdef Block* block_new(Py_ssize_t capacity) noexcept:
@@ -73,8 +80,10 @@ cdef Block* block_frame(
 
 
 cdef void block_release(Block* block) noexcept:
+    global blocks_freed
     block.references -= 1
     if block.references == 0:
+        blocks_freed += 1
         count_memory(-block.body_size - block.capacity - <Py_ssize_t> sizeof(Block))
         if block.deflated != NULL:
             block_release(block.deflated)
@@ -93,15 +102,36 @@ cdef inline uint32_t position(const Outbox* self, uint32_t index) noexcept nogil
     return (self.first + index) & (self.capacity - 1)
 
 
+cdef Block** new_ring(uint32_t capacity) noexcept:
+    global spare_rings, spare_ring_count
+    cdef Block** ring = spare_rings
+    if capacity != FIRST_RING or ring == NULL:
+        return <Block**> malloc(capacity * sizeof(Block*))
+    spare_rings = <Block**> ring[0]
+    spare_ring_count -= 1
+    return ring
+
+
+cdef void free_ring(Block** ring, uint32_t capacity) noexcept:
+    global spare_rings, spare_ring_count
+    if capacity != FIRST_RING or spare_ring_count == MOST_SPARE_RINGS:
+        free(ring)
+        return
+    ring[0] = <Block*> spare_rings
+    spare_rings = ring
+    spare_ring_count += 1
+
+
 cdef bint grow(Outbox* self) noexcept:
     """Double the ring; its capacity is a power of two."""
     cdef uint32_t capacity = FIRST_RING if self.ring == NULL else 2 * self.capacity, i
-    cdef Block** ring = <Block**> malloc(capacity * sizeof(Block*))
+    cdef Block** ring = new_ring(capacity)
     if ring == NULL:
         return False
     for i in range(self.count):
         ring[i] = slots(self)[position(self, i)]
-    free(self.ring)
+    if self.ring != NULL:
+        free_ring(self.ring, self.capacity)
     self.ring = ring
     self.capacity = capacity
     self.first = 0
@@ -218,10 +248,11 @@ cdef void outbox_sent(Outbox* self, Py_ssize_t size) noexcept:
             self.first = (self.first + 1) & (self.capacity - 1)
         self.count -= 1
         block_release(block)
-    free(self.ring)  # an idle socket keeps no queue
-    self.ring = NULL
-    self.capacity = 0
     self.first = 0
+    if self.ring != NULL:  # an idle socket keeps no queue
+        free_ring(self.ring, self.capacity)
+        self.ring = NULL
+        self.capacity = 0
 
 
 cdef void outbox_clear(Outbox* self) noexcept:

@@ -45,9 +45,10 @@ cdef inline char* cork_room(Stream stream, Py_ssize_t size) noexcept:
 
 cdef inline Py_ssize_t unsent(Stream stream) noexcept:
     """Bytes written but not yet with the kernel."""
+    cdef Py_ssize_t size = stream.outbox.size + stream.handed
     if stream.driver.corked == <PyObject*> stream:
-        return stream.outbox.size + stream.driver.cork_size
-    return stream.outbox.size
+        size += stream.driver.cork_size
+    return size
 
 
 cdef class Driver:
@@ -140,6 +141,7 @@ cdef class Stream:
     cdef uint8_t is_requeued
     cdef uint8_t holding              # input is held: nothing may be received before it
     cdef uint8_t unread            # the driver has left input with the kernel
+    cdef uint32_t handed           # bytes on their way between the queue and the kernel
     cdef Outbox outbox
 
     # Driver to stream.

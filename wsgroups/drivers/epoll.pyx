@@ -20,10 +20,10 @@ from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, errno as c_errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from wsgroups.connection.connection cimport Connection
-from wsgroups.connection.outbox cimport iovec
+from wsgroups.connection.outbox cimport blocks_freed, iovec
 from wsgroups.connection.stream cimport (
     STREAM_CLOSED,
     STREAM_OPEN,
@@ -139,7 +139,11 @@ cdef class EpollDriver(Driver):
     cdef object __weakref__
     cdef int epoll, waker, reserve
     cdef char* buffer
+    # Where small blocks are put together for one send, and which lie there.
     cdef char* scratch
+    cdef iovec[VECTORS] joined
+    cdef int joined_count
+    cdef uint64_t joined_after     # `blocks_freed` at the time
     cdef epoll_event* events
     cdef int event_next, event_count
     cdef list closing              # streams released in this turn, which events may still name
@@ -449,11 +453,7 @@ cdef class EpollDriver(Driver):
             if used == 1:
                 done = send(stream.fd, vectors[0].iov_base, total, MSG_NOSIGNAL)
             elif total <= SCRATCH_SIZE:
-                # Copying small parts together is cheaper than having the kernel collect them.
-                done = 0
-                for i in range(used):
-                    memcpy(self.scratch + done, vectors[i].iov_base, vectors[i].iov_len)
-                    done += vectors[i].iov_len
+                self.join(vectors, used)
                 done = send(stream.fd, self.scratch, total, MSG_NOSIGNAL)
             else:
                 memset(&message, 0, sizeof(message))
@@ -471,6 +471,28 @@ cdef class EpollDriver(Driver):
                 return stream.block()
             if c_errno != EINTR:
                 return stream.lost(c_errno)
+        return 0
+
+    cdef int join(self, const iovec* vectors, int used) noexcept:
+        """Put small parts together, which is cheaper than having the kernel collect them.
+
+        The members of a group are sent the same blocks: theirs are together already.
+        """
+        cdef size_t size = used * sizeof(iovec)
+        cdef Py_ssize_t done = 0
+        cdef int i
+        if (
+            used == self.joined_count and self.joined_after == blocks_freed
+            and self.cork_size == 0 and memcmp(vectors, self.joined, size) == 0
+        ):
+            return 0
+        for i in range(used):
+            memcpy(self.scratch + done, vectors[i].iov_base, vectors[i].iov_len)
+            done += vectors[i].iov_len
+        # What lies in the cork changes.
+        self.joined_count = 0 if self.cork_size else used
+        self.joined_after = blocks_freed
+        memcpy(self.joined, vectors, size)
         return 0
 
     cdef int update_interest(self, Stream stream) except -1:

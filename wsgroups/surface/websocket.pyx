@@ -528,22 +528,6 @@ cdef uint32_t mark_excluded(excluded) except? 0:
     return last_mark
 
 
-cdef int spread(Members members, Driver driver, Block* block, uint32_t mark) except -1:
-    """Send a frame to the members that `driver` serves; returns how many took it."""
-    cdef uint32_t i = members.count
-    cdef int reached = 0
-    cdef Connection connection
-    while i > 0:
-        # From the end: a member that is cut off leaves, and the last one takes its place.
-        i -= 1
-        if i >= members.count:
-            continue
-        connection = <Connection> members.items[i]
-        if connection.driver is driver and (mark == 0 or connection.mark != mark):
-            reached += connection.send_shared(block) < RESULT_DROPPED
-    return reached
-
-
 def _ids_of(excluded):
     """The valid ids named by a socket, an id, a set of sockets, or an iterable of these."""
     if isinstance(excluded, SocketSet):
@@ -645,25 +629,30 @@ cdef class SocketSet:
         return reached
 
     cdef int send_block(self, Block* block, excluded) except -1:
-        cdef uint32_t i = 0, mark = mark_excluded(excluded)
+        cdef uint32_t i = self.members.count, mark = mark_excluded(excluded)
         cdef Connection connection
         cdef Driver driver, here = None
-        cdef dict away = {}
+        cdef dict away = None
         cdef int reached = 0
-        while i < self.members.count:
-            connection = <Connection> self.members.items[i]
-            i += 1
-            driver = connection.driver
-            if driver is here:
+        while i > 0:
+            # From the end: a member that is cut off leaves, and the last one takes its place.
+            i -= 1
+            if i >= self.members.count:
                 continue
-            if here is None and is_here(driver):
-                here = driver
-            elif mark == 0 or connection.mark != mark:
-                away.setdefault(driver, []).append(connection)
-        if here is not None:
-            reached += spread(self.members, here, block, mark)
-        for driver, connections in away.items():
-            reached += self.post_broadcast(driver, block, connections)
+            connection = <Connection> self.members.items[i]
+            if mark and connection.mark == mark:
+                continue
+            if here is None and is_here(connection.driver):
+                here = connection.driver
+            if connection.driver is here:
+                reached += connection.send_shared(block) < RESULT_DROPPED
+            else:
+                if away is None:
+                    away = {}
+                away.setdefault(connection.driver, []).append(connection)
+        if away is not None:
+            for driver, connections in away.items():
+                reached += self.post_broadcast(driver, block, connections)
         return reached
 
     cdef int post_broadcast(self, Driver driver, Block* block, list connections) except -1:
