@@ -16,7 +16,7 @@ cdef class Request:
     cdef object _endpoint
     cdef object _id
     cdef readonly str method
-    cdef readonly str uri
+    cdef str _uri
     cdef public dict path_params
     cdef readonly bint websocket_upgrade
 

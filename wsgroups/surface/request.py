@@ -59,13 +59,12 @@ class Request:
 
     Attributes:
         method: the method, upper case.
-        uri: the request target, path and query, as sent.
         path_params: the parameters of the route.
         websocket_upgrade: True for a valid WebSocket handshake.
     """
 
     __slots__ = (
-        "_endpoint", "_head", "_id", "_peer", "_phase", "method", "path_params", "uri",
+        "_endpoint", "_head", "_id", "_peer", "_phase", "_uri", "method", "path_params",
         "websocket_upgrade",
     )  # fmt: skip
 
@@ -78,7 +77,7 @@ class Request:
         self._endpoint = endpoint
         self._id: int | None = None
         self.method = head.method
-        self.uri = head.target
+        self._uri: str | None = head.target
         self.path_params: dict[str, Any] = _NO_PARAMETERS
         self.websocket_upgrade = is_upgrade
 
@@ -90,6 +89,13 @@ class Request:
     def _parsed(self) -> RequestHead:
         head = self._head
         return RequestHead(head) if isinstance(head, bytes) else head
+
+    @property
+    def uri(self) -> str:
+        """The request target, path and query, as sent."""
+        if self._uri is None:
+            self._uri = self._parsed().target
+        return self._uri
 
     @property
     def path(self) -> str:
@@ -222,7 +228,9 @@ class Request:
         id = self.get_websocket_id()
         connection = phase.connection
         socket = open_socket(connection, id)
-        self._head, self._peer, self._phase, self._id = head.raw, connection.peer, None, None
+        # Idle sockets are many: what can be had from the head again is not kept beside it.
+        self._head, self._uri, self._id = head.raw, None, None
+        self._peer, self._phase = connection.peer, None
         connection.request = self
         connection.session = session
         if ours is not None:
