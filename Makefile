@@ -53,6 +53,7 @@ format: install
 
 bench: install  ## server CPU against peers: about half an hour, results in benchmarks/results
 	$(BIN)/python -m benchmarks.rooms
+	$(BIN)/python -m benchmarks.compression
 	$(BIN)/python -m benchmarks
 
 browser-test: install  ## the chat in a real Chromium; screenshots in build/screenshots

@@ -10,19 +10,24 @@ from .summary import Spread, Summary
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """`subject` may need `limit` times what `peer` needs, or just `limit` when there is no peer."""
+    """`subject` may need `limit` times what `peer` needs, or just `limit` when there is no peer.
+
+    `other` is the scenario that `peer` is taken from, if not the same.
+    """
 
     scenario: str
     limit: float
     peer: str | None
     subject: str = SUBJECT
+    other: str | None = None
 
     @property
     def text(self) -> str:
         """The bar in words."""
         if self.peer is None:
             return f"<= {self.limit:,.0f} bytes"
-        return f"<= {self.limit:.2f} x {self.peer}"
+        other = f" in {self.other}" if self.other else ""
+        return f"<= {self.limit:.2f} x {self.peer}{other}"
 
 
 BARS = (
@@ -37,6 +42,7 @@ BARS = (
     Bar("churn", 1.5, "bun"),
     Bar("churn", 0.6, "picows"),
     Bar("idle", 1024.0, None),
+    Bar("group1k-deflate", 1.1, SUBJECT, other="group1k"),
     Bar("echo32-c100-k1", 1.1, SUBJECT, SUBJECT_ON_ASYNCIO),
     Bar("echo32-c100-k16", 1.1, SUBJECT, SUBJECT_ON_ASYNCIO),
 )
@@ -73,4 +79,4 @@ def judge(summary: Summary, scenarios: Iterable[Scenario]) -> list[Verdict]:
 def _measured(summary: Summary, bar: Bar) -> Spread | None:
     if bar.peer is None:
         return summary.value(bar.scenario, bar.subject)
-    return summary.ratio(bar.scenario, bar.peer, bar.subject)
+    return summary.ratio(bar.scenario, bar.peer, bar.subject, bar.other)

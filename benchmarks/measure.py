@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, replace
 
 from .generator import Generator, LoadError, generating
+from .payloads import payload_file
 from .peers import Peer
 from .proc import Cores, read_busy, read_cpu, read_memory
 from .scenarios import Scenario
@@ -69,7 +70,7 @@ def _attempt(
     peer: Peer, scenario: Scenario, round_: int, settings: Settings, cores: Cores
 ) -> Measurement:
     try:
-        with serving(peer, cores.server) as server:
+        with serving(peer, scenario.deflate, cores.server) as server:
             try:
                 return _measure(server, scenario, round_, settings, cores)
             except LoadError:
@@ -91,7 +92,12 @@ def _measure(
 def _arguments(scenario: Scenario, settings: Settings) -> list[str]:
     quick = settings.quick and scenario.quick_arguments is not None
     chosen = scenario.quick_arguments if quick else scenario.arguments
-    return [*(chosen or ()), *(["--spin"] if settings.spin else [])]
+    arguments = [*(chosen or ()), *(["--spin"] if settings.spin else [])]
+    if scenario.json is not None:
+        # What is published goes to the server as it is.
+        deflate = scenario.deflate and scenario.is_echo
+        arguments += ["--payload", str(payload_file(scenario.json, deflate))]
+    return [*arguments, *(["--deflate"] if scenario.deflate else [])]
 
 
 def _measure_cpu(

@@ -19,21 +19,24 @@ SUBJECT_ON_ASYNCIO = "wsgroups-asyncio"
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server program: `command`, then the port, then `options`."""
+    """A server program: `command`, the port, `options`, and "deflate" where it is to compress."""
 
     name: str
     label: str
     command: tuple[str, ...]
     options: tuple[str, ...] = ()
     echo_only: bool = False
+    deflates: bool = True  # it knows permessage-deflate
 
     def takes_part(self, scenario: Scenario) -> bool:
         """Whether this peer is measured in `scenario`."""
+        if scenario.deflate and not self.deflates:
+            return False
         return scenario.is_echo or not self.echo_only
 
-    def command_line(self, port: int) -> list[str]:
+    def command_line(self, port: int, deflate: bool) -> list[str]:
         """Return what to execute."""
-        return [*self.command, str(port), *self.options]
+        return [*self.command, str(port), *self.options, *(["deflate"] if deflate else [])]
 
 
 def _bun() -> str:
@@ -46,8 +49,9 @@ def _script(name: str) -> str:
     return str(SERVERS / name)
 
 
-def _in_venv(name: str, label: str) -> Peer:
-    return Peer(name, label, (str(VENV_PYTHON), _script(f"{name}_server.py")))
+def _in_venv(name: str, label: str, deflates: bool = True) -> Peer:
+    command = (str(VENV_PYTHON), _script(f"{name}_server.py"))
+    return Peer(name, label, command, deflates=deflates)
 
 
 def all_peers() -> list[Peer]:
@@ -58,8 +62,8 @@ def all_peers() -> list[Peer]:
         Peer(SUBJECT_ON_ASYNCIO, "wsgroups, asyncio", own, ("--loop", "asyncio"), echo_only=True),
         Peer("bun", "Bun", (_bun(), _script("bun_server.js"))),
         Peer("ws", "ws on Node", ("node", _script("ws_server.cjs"))),
-        _in_venv("socketify", "socketify"),
-        _in_venv("picows", "picows"),
+        _in_venv("socketify", "socketify", deflates=False),  # answers no offer of it here
+        _in_venv("picows", "picows", deflates=False),
         _in_venv("aiohttp", "aiohttp"),
         _in_venv("uvicorn", "uvicorn"),
         _in_venv("websockets", "websockets"),

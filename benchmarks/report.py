@@ -85,7 +85,8 @@ def _conditions(report: Report) -> str:
     )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -96,7 +97,7 @@ def _value_table(report: Report) -> str:
         [scenario.title, *(_value(report, scenario, peer.name) for peer in peers)]
         for scenario in report.plan.scenarios
     ]
-    return _table(["", *(peer.label for peer in peers)], rows)
+    return table(["", *(peer.label for peer in peers)], rows)
 
 
 def _value(report: Report, scenario: Scenario, peer: str) -> str:
@@ -122,7 +123,7 @@ def _ratio_table(report: Report) -> str:
         [scenario.title, *(_ratio(report.summary.ratio(scenario.name, p.name)) for p in peers)]
         for scenario in report.plan.scenarios
     ]
-    return _table(["", *(peer.label for peer in peers)], rows)
+    return table(["", *(peer.label for peer in peers)], rows)
 
 
 def _ratio(ratio: Spread | None) -> str:
@@ -136,7 +137,7 @@ def _bar_table(verdicts: Sequence[Verdict]) -> str:
         [f"{verdict.bar.scenario}, {verdict.bar.subject}", verdict.bar.text, *_outcome(verdict)]
         for verdict in verdicts
     ]
-    return _table(["scenario", "bar", "measured", "verdict"], rows)
+    return table(["scenario", "bar", "measured", "verdict"], rows)
 
 
 def _outcome(verdict: Verdict) -> tuple[str, str]:

@@ -14,6 +14,8 @@ class Scenario:
     mode: str  # of the load generator
     arguments: tuple[str, ...] = ()
     quick_arguments: tuple[str, ...] | None = None  # in place of `arguments` in a quick run
+    json: int | None = None  # bytes of JSON that a message is; None for the load's own filling
+    deflate: bool = False  # messages are compressed, both ways
 
     @property
     def is_memory(self) -> bool:
@@ -31,6 +33,18 @@ def _echo(name: str, title: str, connections: int, in_flight: int, size: int) ->
     return Scenario(name, title, "message", "echo", (*arguments, "--size", str(size)))
 
 
+def _echo_json(title: str, deflate: bool) -> Scenario:
+    arguments = ("--connections", "100", "--in-flight", "1")
+    name = "echo1k-deflate" if deflate else "echo1k"
+    return Scenario(name, title, "message", "echo", arguments, json=1024, deflate=deflate)
+
+
+def _group_json(title: str, deflate: bool) -> Scenario:
+    arguments = ("--connections", "500", "--messages", "1")
+    name = "group1k-deflate" if deflate else "group1k"
+    return Scenario(name, title, "delivery", "group", arguments, json=1024, deflate=deflate)
+
+
 def _group(messages: int, title: str) -> Scenario:
     arguments = ("--connections", "500", "--messages", str(messages), "--size", "32")
     return Scenario(f"group{messages}", title, "delivery", "group", arguments)
@@ -45,6 +59,10 @@ SCENARIOS = (
     _echo("echo1m", "echo 1 MiB, 4 connections", 4, 1, 1 << 20),
     _group(1, "one message to 500 sockets"),
     _group(10, "ten messages to 500 sockets"),
+    _echo_json("echo 1 KiB JSON, 100 connections", deflate=False),
+    _echo_json("the same, deflated both ways", deflate=True),
+    _group_json("1 KiB JSON to 500 sockets", deflate=False),
+    _group_json("the same, deflated", deflate=True),
     Scenario("churn", "connect, upgrade, echo, close", "connection", "churn", ("--parallel", "50")),
     Scenario(
         "idle",

@@ -23,7 +23,7 @@ class ServerError(Exception):
 class Server:
     """A running server: its process, its port, and what it printed."""
 
-    def __init__(self, peer: Peer, port: int, core: int, log: IO[bytes]) -> None:
+    def __init__(self, peer: Peer, deflate: bool, port: int, core: int, log: IO[bytes]) -> None:
         self.peer = peer
         self.port = port
         self._log = log
@@ -31,7 +31,7 @@ class Server:
         try:
             with on_core(core):
                 self._process = subprocess.Popen(
-                    peer.command_line(port),
+                    peer.command_line(port, deflate),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -87,10 +87,13 @@ def _free_port() -> int:
 
 
 @contextmanager
-def serving(peer: Peer, core: int) -> Iterator[Server]:
-    """Run the server of `peer` on `core`, listening, for the length of the block."""
+def serving(peer: Peer, deflate: bool, core: int) -> Iterator[Server]:
+    """Run the server of `peer` on `core`, listening, for the length of the block.
+
+    With `deflate` it compresses for those who offer it.
+    """
     with tempfile.TemporaryFile() as log:
-        server = Server(peer, _free_port(), core, log)
+        server = Server(peer, deflate, _free_port(), core, log)
         try:
             server.await_listening()
             yield server

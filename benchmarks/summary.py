@@ -58,10 +58,15 @@ class Summary:
         found = self._found.get((scenario, peer), {}).values()
         return spread(_quiet([(one.value or 0.0, one.disturbed) for one in found]))
 
-    def ratio(self, scenario: str, peer: str, subject: str = SUBJECT) -> Spread | None:
-        """Summarise `subject` / `peer`, each ratio from two figures of the same round."""
+    def ratio(
+        self, scenario: str, peer: str, subject: str = SUBJECT, other: str | None = None
+    ) -> Spread | None:
+        """Summarise `subject` / `peer`, each ratio from two figures of the same round.
+
+        With `other` the figure of `peer` is the one in that scenario.
+        """
         above = self._found.get((scenario, subject), {})
-        below = self._found.get((scenario, peer), {})
+        below = self._found.get((other or scenario, peer), {})
         pairs = [(above[one], below[one]) for one in sorted(above.keys() & below.keys())]
         ratios = [
             ((one.value or 0.0) / base.value, one.disturbed or base.disturbed)

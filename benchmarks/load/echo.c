@@ -21,7 +21,7 @@ static void send_owed(struct link *link)
 static void on_message(struct link *link, uint64_t size)
 {
     latency_add(run.now - link->sent_at[(link->received - 1) % options.in_flight]);
-    if (size != options.size)
+    if (size != options.size && !options.deflate)
         report_error("connection %u: %llu bytes came back", link->index, (unsigned long long)size);
     done++;
     if (stopping || done + in_flight > limit)
@@ -33,7 +33,7 @@ static void on_message(struct link *link, uint64_t size)
 static void prepare(void)
 {
     uint8_t *payload = new_payload();
-    enum opcode opcode = options.text ? OP_TEXT : OP_BINARY;
+    int opcode = (options.text ? OP_TEXT : OP_BINARY) | (options.deflate ? RSV1 : 0);
     frames = allocate(options.in_flight, options.size + MAX_CLIENT_HEAD);
     for (uint32_t i = 0; i < options.in_flight; i++)
         frame_size = client_frame(frames + i * frame_size, opcode, payload, options.size);

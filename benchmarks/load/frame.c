@@ -10,7 +10,10 @@ static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 static const uint8_t MASK[4] = {0x9d, 0x3a, 0x51, 0xc7};
 
-size_t upgrade_request(char *out, size_t room, const char *path, int port)
+static const char OFFER[] = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; "
+                            "client_no_context_takeover\r\n";
+
+size_t upgrade_request(char *out, size_t room, const char *path, int port, bool deflate)
 {
     int size = snprintf(out, room,
                         "GET %s HTTP/1.1\r\n"
@@ -19,12 +22,12 @@ size_t upgrade_request(char *out, size_t room, const char *path, int port)
                         "Connection: Upgrade\r\n"
                         "Sec-WebSocket-Key: %s\r\n"
                         "Sec-WebSocket-Version: 13\r\n"
-                        "\r\n",
-                        path, port, NONCE);
+                        "%s\r\n",
+                        path, port, NONCE, deflate ? OFFER : "");
     return (size_t)size;
 }
 
-long upgrade_response(const char *data, size_t size)
+long upgrade_response(const char *data, size_t size, bool deflate)
 {
     const char *end = memmem(data, size, "\r\n\r\n", 4);
     if (end == NULL)
@@ -34,10 +37,12 @@ long upgrade_response(const char *data, size_t size)
         return -1;
     if (memmem(data, head, ACCEPT, sizeof ACCEPT - 1) == NULL)
         return -1;
+    if (deflate && memmem(data, head, "permessage-deflate", 18) == NULL)
+        return -1;
     return (long)head;
 }
 
-static size_t client_head(uint8_t *out, enum opcode opcode, size_t size)
+static size_t client_head(uint8_t *out, int opcode, size_t size)
 {
     size_t at = 2;
     out[0] = (uint8_t)(0x80 | opcode);
@@ -53,7 +58,7 @@ static size_t client_head(uint8_t *out, enum opcode opcode, size_t size)
     return at + sizeof MASK;
 }
 
-size_t client_frame(uint8_t *out, enum opcode opcode, const uint8_t *payload, size_t size)
+size_t client_frame(uint8_t *out, int opcode, const uint8_t *payload, size_t size)
 {
     size_t at = client_head(out, opcode, size);
     for (size_t i = 0; i < size; i++)
@@ -87,12 +92,13 @@ static uint64_t payload_length(const uint8_t *head, size_t head_size)
     return length;
 }
 
-/* Accept a complete head; false for what section 5 forbids a server without extensions. */
+/* Accept a complete head; false for what section 5 forbids a server, with the extension and without. */
 static bool accept_head(struct frame_reader *reader, const uint8_t *head, size_t head_size)
 {
     uint8_t opcode = head[0] & 0x0f;
     bool control = opcode >= OP_CLOSE;
-    if ((head[0] & 0x70) != 0 || (head[1] & 0x80) != 0)
+    int reserved = reader->deflate && !control && opcode != OP_CONTINUATION ? RSV1 : 0;
+    if ((head[0] & 0x70) != reserved || (head[1] & 0x80) != 0)
         return false;
     if (opcode > OP_PONG || (opcode > OP_BINARY && !control))
         return false;

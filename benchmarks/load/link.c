@@ -110,6 +110,8 @@ void link_connect(struct link *link, int path)
     }
     link->out = (const uint8_t *)run.requests[path];
     link->out_left = run.request_sizes[path];
+    link->reader.deflate = run.deflate && path == 0;
+    link->verify = !link->reader.deflate;
 }
 
 void link_close(struct link *link)
@@ -237,7 +239,7 @@ static bool consume(struct link *link, const uint8_t *data, size_t size)
 /* The response head comes in one piece from a server on loopback; anything else is an error here. */
 static bool upgraded(struct link *link, const uint8_t *data, size_t size)
 {
-    long head = upgrade_response((const char *)data, size);
+    long head = upgrade_response((const char *)data, size, link->reader.deflate);
     if (head <= 0)
         return false;
     link->state = LINK_OPEN;

@@ -39,6 +39,7 @@ struct run {
     const struct mode *mode;
     int epoll_fd;
     int port;
+    bool deflate;             /* links with path 0 offer and use compression */
     bool spin;                /* poll without sleeping: the server never pays for waking this process */
     const uint8_t *expected;  /* payload that `verify` compares with */
     size_t expected_size;

@@ -23,12 +23,14 @@ static const struct option LONG_OPTIONS[] = {
     {"parallel", required_argument, NULL, 'j'}, {"size", required_argument, NULL, 's'},
     {"seconds", required_argument, NULL, 't'},  {"warmup", required_argument, NULL, 'w'},
     {"count", required_argument, NULL, 'n'},    {"text", no_argument, NULL, 'x'},
+    {"payload", required_argument, NULL, 'P'},  {"deflate", no_argument, NULL, 'd'},
     {"spin", no_argument, NULL, 'S'},           {NULL, 0, NULL, 0}};
 
 static void usage(void)
 {
     fputs("usage: load echo|group|churn|idle --port P [--connections N] [--in-flight N] [--messages N]\n"
-          "            [--parallel N] [--size BYTES] [--seconds S] [--warmup S] [--count N] [--text] [--spin]\n",
+          "            [--parallel N] [--size BYTES] [--payload FILE] [--deflate] [--text]\n"
+          "            [--seconds S] [--warmup S] [--count N] [--spin]\n",
           stderr);
     exit(2);
 }
@@ -46,6 +48,8 @@ static void set_option(int letter)
     case 'w': options.warmup = atof(optarg); break;
     case 'n': options.count = (uint64_t)atoll(optarg); break;
     case 'x': options.text = true; break;
+    case 'P': options.payload = optarg; break;
+    case 'd': options.deflate = true; break;
     case 'S': options.spin = true; break;
     default: usage();
     }
@@ -93,7 +97,8 @@ static void write_requests(const struct mode *mode)
 {
     const char *paths[2] = {mode == &group_mode ? "/group" : "/echo", "/publish"};
     for (int i = 0; i < 2; i++)
-        run.request_sizes[i] = upgrade_request(run.requests[i], sizeof run.requests[i], paths[i], run.port);
+        run.request_sizes[i] = upgrade_request(run.requests[i], sizeof run.requests[i], paths[i], run.port,
+                                               run.deflate && i == 0);
 }
 
 /* The error text is our own or strerror's: neither has a character JSON would have to escape. */
@@ -121,6 +126,7 @@ int main(int argc, char **argv)
     const struct work *work = read_arguments(argc, argv);
     raise_file_limit();
     loop_open(work->mode, options.port, options.spin);
+    run.deflate = options.deflate;
     write_requests(work->mode);
     work->prepare();
     if (options.warmup > 0 && run.errors == 0)

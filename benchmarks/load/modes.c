@@ -33,10 +33,33 @@ struct link *new_links(uint32_t count, uint32_t first)
     return links;
 }
 
+static uint8_t *read_payload(void)
+{
+    FILE *file = fopen(options.payload, "rb");
+    if (file == NULL || fseek(file, 0, SEEK_END) != 0) {
+        perror(options.payload);
+        exit(2);
+    }
+    options.size = (size_t)ftell(file);
+    rewind(file);
+    uint8_t *payload = allocate(options.size + 1, 1);
+    if (fread(payload, 1, options.size, file) != options.size) {
+        perror(options.payload);
+        exit(2);
+    }
+    fclose(file);
+    return payload;
+}
+
 uint8_t *new_payload(void)
 {
-    uint8_t *payload = allocate(options.size + 1, 1);
-    fill_payload(payload, options.size);
+    uint8_t *payload;
+    if (options.payload != NULL) {
+        payload = read_payload();
+    } else {
+        payload = allocate(options.size + 1, 1);
+        fill_payload(payload, options.size);
+    }
     run.expected = payload;
     run.expected_size = options.size;
     return payload;

@@ -11,10 +11,12 @@ struct options {
     uint32_t messages;     /* group: group sends per round */
     uint32_t parallel;     /* connections being opened at once; churn: being used at once */
     size_t size;           /* payload bytes */
+    const char *payload;   /* file that has the payload instead; with `deflate`, for echo, deflated */
     double seconds;        /* bound in time of the measured part */
     double warmup;         /* seconds */
     uint64_t count;        /* bound in number of the measured part: messages, rounds or connections */
     bool text;
+    bool deflate;          /* messages are compressed both ways */
     bool spin;
 };
 
@@ -46,7 +48,7 @@ uint64_t end_after(double seconds);
 /* Zeroed memory, or the end of the process. */
 void *allocate(size_t count, size_t size);
 
-/* A payload of options.size bytes, also put into run.expected. */
+/* A payload of options.size bytes, or of the file options.payload, also put into run.expected. */
 uint8_t *new_payload(void);
 
 /* Latencies, from the last latency_reset on; log scale, 3 % wide. */

@@ -5,12 +5,13 @@ import sys
 import uvloop
 from aiohttp import WSMsgType, web
 
+deflate = sys.argv[-1] == "deflate"
 group: set[web.WebSocketResponse] = set()
 
 
 async def upgraded(request: web.Request) -> web.WebSocketResponse:
     """Return the open socket of `request`."""
-    socket = web.WebSocketResponse(compress=False, max_msg_size=16 << 20)
+    socket = web.WebSocketResponse(compress=deflate, max_msg_size=16 << 20)
     await socket.prepare(request)
     return socket
 

@@ -1,5 +1,6 @@
 // Peer: Bun's own server with its native publish and subscribe.
 
+const deflate = process.argv[3] === "deflate";
 const server = Bun.serve({
   hostname: "127.0.0.1",
   port: Number(process.argv[2]),
@@ -9,12 +10,12 @@ const server = Bun.serve({
     return new Response("upgrade needed", { status: 426 });
   },
   websocket: {
-    perMessageDeflate: false,
+    perMessageDeflate: deflate,
     open(socket) {
       if (socket.data === "/group") socket.subscribe("group");
     },
     message(socket, message) {
-      if (socket.data === "/echo") socket.send(message);
+      if (socket.data === "/echo") socket.send(message, deflate);
       else if (socket.data === "/publish") publish(message);
     },
   },
@@ -23,5 +24,7 @@ const server = Bun.serve({
 // Send the payload of `[uint16 count][payload]` to the group, `count` times.
 function publish(message) {
   const payload = message.subarray(2);
-  for (let left = message.readUInt16BE(0); left > 0; left--) server.publish("group", payload);
+  for (let left = message.readUInt16BE(0); left > 0; left--) {
+    server.publish("group", payload, deflate);
+  }
 }

@@ -54,7 +54,7 @@ uvicorn.run(
     loop="uvloop",
     http="httptools",
     ws="auto",
-    ws_per_message_deflate=False,
+    ws_per_message_deflate=sys.argv[-1] == "deflate",
     lifespan="off",
     log_level="warning",
     access_log=False,

@@ -41,7 +41,8 @@ async def handler(connection: ServerConnection) -> None:
 
 async def main(port: int) -> None:
     """Serve until the process is ended."""
-    async with serve(handler, "127.0.0.1", port, compression=None, max_size=16 << 20):
+    compression = "deflate" if sys.argv[-1] == "deflate" else None
+    async with serve(handler, "127.0.0.1", port, compression=compression, max_size=16 << 20):
         await asyncio.get_running_loop().create_future()
 
 

@@ -24,6 +24,6 @@ function publish(message) {
 const server = new WebSocketServer({
   host: "127.0.0.1",
   port: Number(process.argv[2]),
-  perMessageDeflate: false,
+  perMessageDeflate: process.argv[3] === "deflate" && { threshold: 0 },
 });
 server.on("connection", (socket, request) => routes[request.url](socket));

@@ -1,4 +1,4 @@
-"""wsgroups itself: `wsgroups_server.py PORT --loop asyncio|uvloop`."""
+"""wsgroups itself: `wsgroups_server.py PORT --loop asyncio|uvloop [deflate]`."""
 
 import asyncio
 import sys
@@ -8,7 +8,11 @@ import uvloop
 import wsgroups
 from wsgroups import Handle, HandlerStatus, Request, WebSocket
 
-LIMITS = {"max_message_size": 16 << 20, "write_limit": 64 << 20}
+LIMITS = {
+    "max_message_size": 16 << 20,
+    "write_limit": 64 << 20,
+    "compression": sys.argv[-1] == "deflate",
+}
 
 handle = Handle()
 handle.group("echo", **LIMITS)
