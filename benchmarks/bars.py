@@ -42,6 +42,7 @@ BARS = (
     Bar("churn", 1.5, "bun"),
     Bar("churn", 0.6, "picows"),
     Bar("idle", 1024.0, None),
+    Bar("tls-idle", 45 * 1024.0, None),
     Bar("group1k-deflate", 1.1, SUBJECT, other="group1k"),
     Bar("echo32-c100-k1", 1.1, SUBJECT, SUBJECT_ON_ASYNCIO),
     Bar("echo32-c100-k16", 1.1, SUBJECT, SUBJECT_ON_ASYNCIO),

@@ -6,7 +6,17 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from .layout import BUILD, HERE, LOAD, LOAD_SOURCES, NODE_MODULES, VENV, VENV_PYTHON
+from .layout import (
+    BUILD,
+    CERTIFICATE,
+    HERE,
+    KEY,
+    LOAD,
+    LOAD_SOURCES,
+    NODE_MODULES,
+    VENV,
+    VENV_PYTHON,
+)
 
 
 class InstallError(Exception):
@@ -19,6 +29,7 @@ def install(say: Callable[[str], None]) -> list[str]:
     Raises InstallError when the load generator cannot be built: nothing works without it.
     """
     _step(LOAD, [*LOAD_SOURCES.glob("*.[ch]")], "compiling the load generator", _compile, say)
+    _step(CERTIFICATE, [], "making a certificate", _certify, say)
     failures = []
     for marker, inputs, title, action in (
         (VENV, [HERE / "requirements.txt"], "installing the Python peers", _install_python),
@@ -58,7 +69,13 @@ def _digest(inputs: Iterable[Path]) -> str:
 def _compile() -> None:
     sources = sorted(str(path) for path in LOAD_SOURCES.glob("*.c"))
     flags = ["-O3", "-flto", "-std=gnu11", "-Wall", "-Wextra"]
-    _run(["gcc", *flags, "-o", str(LOAD), *sources, "-lm"])
+    _run(["gcc", *flags, "-o", str(LOAD), *sources, "-lm", "-lssl", "-lcrypto"])
+
+
+def _certify() -> None:
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    names = ["-subj", "/CN=127.0.0.1", "-days", "3650", "-nodes"]
+    _run([*new, *names, "-keyout", str(KEY), "-out", str(CERTIFICATE)])
 
 
 def _install_python() -> None:

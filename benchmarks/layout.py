@@ -10,6 +10,8 @@ RESULTS = HERE / "results"
 # Generated, never committed.
 BUILD = HERE / "build"
 LOAD = BUILD / "load"
+CERTIFICATE = BUILD / "cert.pem"  # and its key, also read by the servers
+KEY = BUILD / "key.pem"
 VENV = HERE / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
 NODE_MODULES = HERE / "node_modules"

@@ -70,7 +70,7 @@ def _attempt(
     peer: Peer, scenario: Scenario, round_: int, settings: Settings, cores: Cores
 ) -> Measurement:
     try:
-        with serving(peer, scenario.deflate, cores.server) as server:
+        with serving(peer, scenario.words, cores.server) as server:
             try:
                 return _measure(server, scenario, round_, settings, cores)
             except LoadError:
@@ -97,7 +97,7 @@ def _arguments(scenario: Scenario, settings: Settings) -> list[str]:
         # What is published goes to the server as it is.
         deflate = scenario.deflate and scenario.is_echo
         arguments += ["--payload", str(payload_file(scenario.json, deflate))]
-    return [*arguments, *(["--deflate"] if scenario.deflate else [])]
+    return [*arguments, *(f"--{word}" for word in scenario.words)]
 
 
 def _measure_cpu(
@@ -135,9 +135,9 @@ def _busy(cores: Cores) -> tuple[float, float]:
     return read_busy(cores.server), read_busy(cores.load)
 
 
-def _warm_up(server: Server, cores: Cores) -> None:
+def _warm_up(server: Server, scenario: Scenario, cores: Cores) -> None:
     """Have the server load and allocate what it needs but once."""
-    arguments = ["--count", "200", "--seconds", "10"]
+    arguments = ["--count", "200", "--seconds", "10", *(f"--{word}" for word in scenario.words)]
     with generating(cores.load, "churn", server.port, arguments) as load:
         load.await_ready(PATIENCE)
         load.work(PATIENCE)
@@ -151,7 +151,7 @@ def _open_all(load: Generator) -> int:
 def _measure_memory(
     server: Server, scenario: Scenario, round_: int, settings: Settings, cores: Cores
 ) -> Measurement:
-    _warm_up(server, cores)
+    _warm_up(server, scenario, cores)
     time.sleep(SETTLE)
     before = read_memory(server.pid)
     arguments = _arguments(scenario, settings)

@@ -19,7 +19,7 @@ SUBJECT_ON_ASYNCIO = "wsgroups-asyncio"
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server program: `command`, the port, `options`, and "deflate" where it is to compress."""
+    """A server program: `command`, the port, `options`, then the words of the scenario."""
 
     name: str
     label: str
@@ -34,9 +34,9 @@ class Peer:
             return False
         return scenario.is_echo or not self.echo_only
 
-    def command_line(self, port: int, deflate: bool) -> list[str]:
+    def command_line(self, port: int, words: Iterable[str]) -> list[str]:
         """Return what to execute."""
-        return [*self.command, str(port), *self.options, *(["deflate"] if deflate else [])]
+        return [*self.command, str(port), *self.options, *words]
 
 
 def _bun() -> str:

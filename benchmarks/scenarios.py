@@ -16,6 +16,13 @@ class Scenario:
     quick_arguments: tuple[str, ...] | None = None  # in place of `arguments` in a quick run
     json: int | None = None  # bytes of JSON that a message is; None for the load's own filling
     deflate: bool = False  # messages are compressed, both ways
+    tls: bool = False
+
+    @property
+    def words(self) -> list[str]:
+        """What the server and the load are to do about it: "deflate", "tls"."""
+        chosen = {"deflate": self.deflate, "tls": self.tls}
+        return [word for word, is_chosen in chosen.items() if is_chosen]
 
     @property
     def is_memory(self) -> bool:
@@ -31,6 +38,11 @@ class Scenario:
 def _echo(name: str, title: str, connections: int, in_flight: int, size: int) -> Scenario:
     arguments = ("--connections", str(connections), "--in-flight", str(in_flight))
     return Scenario(name, title, "message", "echo", (*arguments, "--size", str(size)))
+
+
+def _tls(name: str, title: str, mode: str, *arguments: str) -> Scenario:
+    unit = "socket" if mode == "idle" else "message"
+    return Scenario(f"tls-{name}", title, unit, mode, arguments, tls=True)
 
 
 def _echo_json(title: str, deflate: bool) -> Scenario:
@@ -72,6 +84,14 @@ SCENARIOS = (
         ("--connections", "10000"),
         ("--connections", "2000"),
     ),
+    _tls("echo32", "TLS: echo 32 B, 100 connections, 1 in flight", "echo", "--connections", "100"),
+    _tls(
+        "echo16k",
+        "TLS: echo 16 KiB, 10 connections",
+        "echo",
+        *("--connections", "10", "--size", "16384"),
+    ),
+    _tls("idle", "TLS: idle sockets, each echoed once", "idle", "--connections", "1000"),
 )
 
 

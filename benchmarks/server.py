@@ -5,7 +5,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
@@ -23,7 +23,9 @@ class ServerError(Exception):
 class Server:
     """A running server: its process, its port, and what it printed."""
 
-    def __init__(self, peer: Peer, deflate: bool, port: int, core: int, log: IO[bytes]) -> None:
+    def __init__(
+        self, peer: Peer, words: Sequence[str], port: int, core: int, log: IO[bytes]
+    ) -> None:
         self.peer = peer
         self.port = port
         self._log = log
@@ -31,7 +33,7 @@ class Server:
         try:
             with on_core(core):
                 self._process = subprocess.Popen(
-                    peer.command_line(port, deflate),
+                    peer.command_line(port, words),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -87,13 +89,13 @@ def _free_port() -> int:
 
 
 @contextmanager
-def serving(peer: Peer, deflate: bool, core: int) -> Iterator[Server]:
+def serving(peer: Peer, words: Sequence[str], core: int) -> Iterator[Server]:
     """Run the server of `peer` on `core`, listening, for the length of the block.
 
-    With `deflate` it compresses for those who offer it.
+    With "deflate" among the words it compresses for those who offer it, with "tls" it speaks TLS.
     """
     with tempfile.TemporaryFile() as log:
-        server = Server(peer, deflate, _free_port(), core, log)
+        server = Server(peer, words, _free_port(), core, log)
         try:
             server.await_listening()
             yield server

@@ -3,8 +3,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +63,49 @@ void loop_open(const struct mode *mode, int port, bool spin)
     watch_stdin();
 }
 
+void use_tls(void)
+{
+    run.tls = SSL_CTX_new(TLS_client_method());
+    if (run.tls == NULL) {
+        fputs("load: OpenSSL gives no context\n", stderr);
+        exit(2);
+    }
+    signal(SIGPIPE, SIG_IGN);  /* OpenSSL writes without MSG_NOSIGNAL */
+    SSL_CTX_set_mode(run.tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_options(run.tls, SSL_OP_IGNORE_UNEXPECTED_EOF);
+}
+
+/* What recv and send would have said. */
+static ssize_t tls_result(SSL *tls, int result)
+{
+    if (result > 0)
+        return result;
+    switch (SSL_get_error(tls, result)) {
+    case SSL_ERROR_ZERO_RETURN: return 0;
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE: errno = EAGAIN; return -1;
+    case SSL_ERROR_SYSCALL: return errno == 0 ? 0 : -1;
+    default: errno = EPROTO; return -1;
+    }
+}
+
+static ssize_t receive(struct link *link)
+{
+    if (link->tls == NULL)
+        return recv(link->fd, buffer, BUFFER_SIZE, 0);
+    ERR_clear_error();
+    return tls_result(link->tls, SSL_read(link->tls, buffer, BUFFER_SIZE));
+}
+
+/* With TLS the first call does the handshake as well, as far as it gets. */
+static ssize_t transmit(struct link *link, const uint8_t *data, size_t size)
+{
+    if (link->tls == NULL)
+        return send(link->fd, data, size, MSG_NOSIGNAL);
+    ERR_clear_error();
+    return tls_result(link->tls, SSL_write(link->tls, data, size > INT_MAX ? INT_MAX : (int)size));
+}
+
 /* The server's end keeps TIME_WAIT for a minute; many source addresses keep the 4-tuples apart. */
 static int bound_socket(uint32_t number)
 {
@@ -108,6 +154,11 @@ void link_connect(struct link *link, int path)
         link_close(link);
         return;
     }
+    if (run.tls != NULL) {
+        link->tls = SSL_new(run.tls);
+        SSL_set_connect_state(link->tls);
+        SSL_set_fd(link->tls, link->fd);
+    }
     link->out = (const uint8_t *)run.requests[path];
     link->out_left = run.request_sizes[path];
     link->reader.deflate = run.deflate && path == 0;
@@ -116,6 +167,8 @@ void link_connect(struct link *link, int path)
 
 void link_close(struct link *link)
 {
+    SSL_free(link->tls);
+    link->tls = NULL;
     if (link->fd >= 0)
         close(link->fd);
     link->fd = -1;
@@ -139,15 +192,15 @@ static void send_pong(struct link *link)
     static uint8_t frame[MAX_CONTROL + MAX_CLIENT_HEAD];
     size_t size = client_frame(frame, OP_PONG, link->control, link->control_size);
     link->pong_due = false;
-    if (send(link->fd, frame, size, MSG_NOSIGNAL) != (ssize_t)size)
+    if (transmit(link, frame, size) != (ssize_t)size)
         report_error("connection %u: a Pong did not fit", link->index);
 }
 
 static void flush(struct link *link)
 {
     while (link->out_left > 0) {
-        ssize_t sent = send(link->fd, link->out, link->out_left, MSG_NOSIGNAL);
-        if (sent < 0) {
+        ssize_t sent = transmit(link, link->out, link->out_left);
+        if (sent <= 0) {
             if (errno != EAGAIN && errno != EINTR)
                 broken(link, strerror(errno));
             return;
@@ -269,13 +322,14 @@ static void received(struct link *link, size_t size)
         run.mode->batch(link);
 }
 
-/* Edge triggered: a short read has emptied the socket, unless the peer's end is to be read as well. */
+/* Edge triggered: a short read has emptied the socket, unless the peer's end is to be read as well.
+ * A short read of TLS is one record. */
 static void readable(struct link *link, uint32_t events)
 {
     bool to_the_end = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     int fd = link->fd;
     while (link->fd == fd) {
-        ssize_t size = recv(fd, buffer, BUFFER_SIZE, 0);
+        ssize_t size = receive(link);
         if (size == 0) {
             end_of_stream(link);
             return;
@@ -286,7 +340,7 @@ static void readable(struct link *link, uint32_t events)
             return;
         }
         received(link, (size_t)size);
-        if ((size_t)size < BUFFER_SIZE && !to_the_end)
+        if ((size_t)size < BUFFER_SIZE && !to_the_end && link->tls == NULL)
             return;
     }
 }
@@ -320,6 +374,8 @@ static void handle_event(const struct epoll_event *event)
         writable(link);
     if (link->state != LINK_CLOSED && event->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         readable(link, event->events);
+    if (link->tls != NULL && link->state == LINK_UPGRADING && link->out_left > 0)
+        flush(link);  /* the handshake may be complete now */
 }
 
 void pump(void)

@@ -4,10 +4,13 @@
 
 #include "frame.h"
 
+#include <openssl/ssl.h>
+
 enum link_state { LINK_FREE, LINK_CONNECTING, LINK_UPGRADING, LINK_OPEN, LINK_CLOSED };
 
 struct link {
     int fd;
+    SSL *tls;                 /* NULL in plain connections */
     uint32_t index;
     enum link_state state;
     bool verify;              /* compare the payload of the message being read with `expected` */
@@ -40,6 +43,7 @@ struct run {
     int epoll_fd;
     int port;
     bool deflate;             /* links with path 0 offer and use compression */
+    SSL_CTX *tls;             /* NULL for plain connections */
     bool spin;                /* poll without sleeping: the server never pays for waking this process */
     const uint8_t *expected;  /* payload that `verify` compares with */
     size_t expected_size;
@@ -59,6 +63,9 @@ void report_error(const char *format, ...) __attribute__((format(printf, 1, 2)))
 
 /* Create the epoll instance and the shared receive buffer. */
 void loop_open(const struct mode *mode, int port, bool spin);
+
+/* Have every link speak TLS, to whatever certificate. */
+void use_tls(void);
 
 /* Begin to connect; `path` is 0 or 1, an index into run.requests. */
 void link_connect(struct link *link, int path);

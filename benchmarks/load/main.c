@@ -1,4 +1,4 @@
-/* load: a WebSocket load generator. One thread, one epoll instance, no dependencies.
+/* load: a WebSocket load generator. One thread, one epoll instance; OpenSSL for TLS, nothing else.
  *
  *   load echo|group|churn|idle --port P [options]
  *
@@ -24,12 +24,13 @@ static const struct option LONG_OPTIONS[] = {
     {"seconds", required_argument, NULL, 't'},  {"warmup", required_argument, NULL, 'w'},
     {"count", required_argument, NULL, 'n'},    {"text", no_argument, NULL, 'x'},
     {"payload", required_argument, NULL, 'P'},  {"deflate", no_argument, NULL, 'd'},
-    {"spin", no_argument, NULL, 'S'},           {NULL, 0, NULL, 0}};
+    {"tls", no_argument, NULL, 'e'},            {"spin", no_argument, NULL, 'S'},
+    {NULL, 0, NULL, 0}};
 
 static void usage(void)
 {
     fputs("usage: load echo|group|churn|idle --port P [--connections N] [--in-flight N] [--messages N]\n"
-          "            [--parallel N] [--size BYTES] [--payload FILE] [--deflate] [--text]\n"
+          "            [--parallel N] [--size BYTES] [--payload FILE] [--deflate] [--text] [--tls]\n"
           "            [--seconds S] [--warmup S] [--count N] [--spin]\n",
           stderr);
     exit(2);
@@ -50,6 +51,7 @@ static void set_option(int letter)
     case 'x': options.text = true; break;
     case 'P': options.payload = optarg; break;
     case 'd': options.deflate = true; break;
+    case 'e': options.tls = true; break;
     case 'S': options.spin = true; break;
     default: usage();
     }
@@ -127,6 +129,8 @@ int main(int argc, char **argv)
     raise_file_limit();
     loop_open(work->mode, options.port, options.spin);
     run.deflate = options.deflate;
+    if (options.tls)
+        use_tls();
     write_requests(work->mode);
     work->prepare();
     if (options.warmup > 0 && run.errors == 0)

@@ -17,6 +17,7 @@ struct options {
     uint64_t count;        /* bound in number of the measured part: messages, rounds or connections */
     bool text;
     bool deflate;          /* messages are compressed both ways */
+    bool tls;
     bool spin;
 };
 

@@ -1,12 +1,24 @@
 """Peer: aiohttp on uvloop."""
 
+import ssl
 import sys
+from pathlib import Path
 
 import uvloop
 from aiohttp import WSMsgType, web
 
-deflate = sys.argv[-1] == "deflate"
+deflate = "deflate" in sys.argv
 group: set[web.WebSocketResponse] = set()
+
+
+def tls() -> ssl.SSLContext | None:
+    """The context to serve with, when asked for."""
+    if "tls" not in sys.argv:
+        return None
+    build = Path(__file__).parent.parent / "build"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(build / "cert.pem", build / "key.pem")
+    return context
 
 
 async def upgraded(request: web.Request) -> web.WebSocketResponse:
@@ -63,6 +75,7 @@ web.run_app(
     application(),
     host="127.0.0.1",
     port=int(sys.argv[1]),
+    ssl_context=tls(),
     access_log=None,
     print=None,
     loop=uvloop.new_event_loop(),

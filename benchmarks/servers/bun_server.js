@@ -1,11 +1,14 @@
 // Peer: Bun's own server with its native publish and subscribe.
 
-const deflate = process.argv[3] === "deflate";
+const deflate = process.argv.includes("deflate");
+const build = `${import.meta.dir}/../build`;
+const tls = { cert: Bun.file(`${build}/cert.pem`), key: Bun.file(`${build}/key.pem`) };
 const server = Bun.serve({
   hostname: "127.0.0.1",
   port: Number(process.argv[2]),
+  tls: process.argv.includes("tls") ? tls : undefined,
   fetch(request, server) {
-    const path = request.url.slice(request.url.indexOf("/", 7));
+    const path = request.url.slice(request.url.indexOf("/", 8));
     if (server.upgrade(request, { data: path })) return;
     return new Response("upgrade needed", { status: 426 });
   },

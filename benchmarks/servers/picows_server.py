@@ -1,6 +1,8 @@
 """Peer: the core API of picows on uvloop."""
 
+import ssl
 import sys
+from pathlib import Path
 
 import uvloop
 from picows import (
@@ -13,6 +15,16 @@ from picows import (
 )
 
 group: set[WSTransport] = set()
+
+
+def tls() -> ssl.SSLContext | None:
+    """The context to serve with, when asked for."""
+    if "tls" not in sys.argv:
+        return None
+    build = Path(__file__).parent.parent / "build"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(build / "cert.pem", build / "key.pem")
+    return context
 
 
 class Echo(WSListener):
@@ -63,7 +75,7 @@ def listener(request: WSUpgradeRequest) -> WSListener:
 
 async def main(port: int) -> None:
     """Serve until the process is ended."""
-    server = await ws_create_server(listener, "127.0.0.1", port)
+    server = await ws_create_server(listener, "127.0.0.1", port, ssl=tls())
     await server.serve_forever()
 
 

@@ -1,8 +1,9 @@
 """Peer: socketify, uWebSockets driven from Python, with its own publish and subscribe."""
 
 import sys
+from pathlib import Path
 
-from socketify import App, OpCode
+from socketify import App, AppOptions, OpCode
 
 LIMITS = {
     "compression": 0,
@@ -10,7 +11,11 @@ LIMITS = {
     "max_backpressure": 64 << 20,
 }
 
-app = App()
+build = Path(__file__).parent.parent / "build"
+pems = AppOptions(
+    key_file_name=str(build / "key.pem"), cert_file_name=str(build / "cert.pem"), passphrase=None
+)
+app = App(pems if "tls" in sys.argv else None)
 
 
 def echo(socket, message, opcode) -> None:

@@ -1,6 +1,7 @@
 """Peer: uvicorn on uvloop and httptools with a bare ASGI application."""
 
 import sys
+from pathlib import Path
 
 import uvicorn
 
@@ -37,6 +38,9 @@ async def publish(receive, send) -> None:
                 await send_to_member(answer)
 
 
+build = Path(__file__).parent.parent / "build"
+pems = {"ssl_certfile": build / "cert.pem", "ssl_keyfile": build / "key.pem"}
+
 ROUTES = {"/echo": echo, "/group": join, "/publish": publish}
 
 
@@ -54,8 +58,9 @@ uvicorn.run(
     loop="uvloop",
     http="httptools",
     ws="auto",
-    ws_per_message_deflate=sys.argv[-1] == "deflate",
+    ws_per_message_deflate="deflate" in sys.argv,
     lifespan="off",
     log_level="warning",
     access_log=False,
+    **(pems if "tls" in sys.argv else {}),
 )

@@ -1,11 +1,23 @@
 """Peer: the asyncio server of websockets, with its own `broadcast()`."""
 
 import asyncio
+import ssl
 import sys
+from pathlib import Path
 
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 group: set[ServerConnection] = set()
+
+
+def tls() -> ssl.SSLContext | None:
+    """The context to serve with, when asked for."""
+    if "tls" not in sys.argv:
+        return None
+    build = Path(__file__).parent.parent / "build"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(build / "cert.pem", build / "key.pem")
+    return context
 
 
 async def echo(connection: ServerConnection) -> None:
@@ -41,8 +53,10 @@ async def handler(connection: ServerConnection) -> None:
 
 async def main(port: int) -> None:
     """Serve until the process is ended."""
-    compression = "deflate" if sys.argv[-1] == "deflate" else None
-    async with serve(handler, "127.0.0.1", port, compression=compression, max_size=16 << 20):
+    compression = "deflate" if "deflate" in sys.argv else None
+    async with serve(
+        handler, "127.0.0.1", port, compression=compression, max_size=16 << 20, ssl=tls()
+    ):
         await asyncio.get_running_loop().create_future()
 
 

@@ -1,5 +1,8 @@
 // Peer: ws on Node, with bufferutil, the native addon its documentation recommends for speed.
 
+const { readFileSync } = require("fs");
+const http = require("http");
+const https = require("https");
 const { WebSocketServer } = require("ws");
 
 const group = new Set();
@@ -21,9 +24,14 @@ function publish(message) {
   }
 }
 
+const pem = (name) => readFileSync(`${__dirname}/../build/${name}.pem`);
+const listener = process.argv.includes("tls")
+  ? https.createServer({ cert: pem("cert"), key: pem("key") })
+  : http.createServer();
+listener.listen(Number(process.argv[2]), "127.0.0.1");
+
 const server = new WebSocketServer({
-  host: "127.0.0.1",
-  port: Number(process.argv[2]),
-  perMessageDeflate: process.argv[3] === "deflate" && { threshold: 0 },
+  server: listener,
+  perMessageDeflate: process.argv.includes("deflate") && { threshold: 0 },
 });
 server.on("connection", (socket, request) => routes[request.url](socket));

@@ -1,7 +1,9 @@
-"""wsgroups itself: `wsgroups_server.py PORT --loop asyncio|uvloop [deflate]`."""
+"""wsgroups itself: `wsgroups_server.py PORT --loop asyncio|uvloop [deflate] [tls]`."""
 
 import asyncio
 import sys
+from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -11,7 +13,7 @@ from wsgroups import Handle, HandlerStatus, Request, WebSocket
 LIMITS = {
     "max_message_size": 16 << 20,
     "write_limit": 64 << 20,
-    "compression": sys.argv[-1] == "deflate",
+    "compression": "deflate" in sys.argv,
 }
 
 handle = Handle()
@@ -65,9 +67,17 @@ def publish(message: bytes, ws: WebSocket) -> None:
         group.send(payload)
 
 
+def tls() -> dict[str, Any]:
+    """The files to serve with, when asked for."""
+    if "tls" not in sys.argv:
+        return {}
+    build = Path(__file__).parent.parent / "build"
+    return {"ssl_certfile": build / "cert.pem", "ssl_keyfile": build / "key.pem"}
+
+
 async def main(port: int) -> None:
     """Serve until the process is ended."""
-    async with wsgroups.serve(handle, host="127.0.0.1", port=port):
+    async with wsgroups.serve(handle, host="127.0.0.1", port=port, **tls()):
         await asyncio.get_running_loop().create_future()
 
 
