@@ -31,12 +31,13 @@ static uint8_t *new_order(const uint8_t *payload, uint32_t messages, size_t *siz
     return frame;
 }
 
+/* Until all receivers have their message, for so long at most. */
 static void pump_for(double seconds)
 {
     uint64_t end = end_after(seconds);
     bool spin = run.spin;
     run.spin = true;
-    while (clock_ns() < end)
+    while (arrived < options.connections && clock_ns() < end)
         pump();
     run.spin = spin;
 }
@@ -47,7 +48,7 @@ static void await_membership(void)
     for (int attempt = 0; attempt < 20 && run.errors == 0; attempt++) {
         arrived = 0;
         link_write(control, frames[0], frame_sizes[0]);
-        pump_for(0.1);
+        pump_for(0.5);
         if (arrived == options.connections)
             return;
     }
