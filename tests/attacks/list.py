@@ -117,8 +117,9 @@ ATTACKS = [
         id="RX-11",
         what="Small messages that inflate to large ones",
         stopped_by="inflated up to `max_message_size` and `max_ratio`, no further; off by default",
-        goal="1009; one large message a turn",
+        goal="1009; 2 MB and 10 ms; one large message a turn",
         shown_by=(
+            f"{MESSAGES}::test_small_messages_that_inflate_to_large_ones",
             "tests/connection/test_compression.py::test_a_bomb_closes_with_1009",
             "tests/connection/test_compression.py::test_large_messages_do_not_come_all_in_one_turn",
         ),

@@ -19,6 +19,7 @@ class Peer:
     Args:
         port: of the server.
         path: upgraded there at once; None to say nothing yet.
+        headers: further lines of that request.
         receive_buffer: bytes that the kernel keeps for us; as it likes by default.
 
     Attributes:
@@ -26,7 +27,12 @@ class Peer:
     """
 
     def __init__(
-        self, port: int, path: str | None = None, *, receive_buffer: int | None = None
+        self,
+        port: int,
+        path: str | None = None,
+        *,
+        headers: tuple[str, ...] = (),
+        receive_buffer: int | None = None,
     ) -> None:
         self.was_reset = False
         self._buffer = b""
@@ -37,7 +43,7 @@ class Peer:
         self.sock.connect(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if path is not None:
-            self.send(handshake(path))
+            self.send(handshake(path, *headers))
             answer = self.read_to(b"\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 101 "), answer
 

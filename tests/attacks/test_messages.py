@@ -2,6 +2,7 @@
 
 import os
 import signal
+import zlib
 
 import pytest
 
@@ -103,6 +104,26 @@ def test_half_of_a_frame_takes_no_more_than_twice_its_bytes() -> None:
         for peer in peers:
             assert peer.code() == 1008
         figures.got = "1008 at the deadline of the message"
+
+
+@pytest.mark.parametrize("connections", [1, 50])
+def test_small_messages_that_inflate_to_large_ones(connections: int) -> None:
+    """400 KB that would be 400 MB: refused when it is larger than a message may be."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = b"".join(packer.compress(bytes(MB)) for _ in range(400)) + packer.flush()
+    message = bytearray(frame(BINARY, bomb))
+    message[0] |= 0x40  # RSV1: it is compressed
+    offer = ("Sec-WebSocket-Extensions: permessage-deflate",)
+    with (
+        Target(policy={"compression": True}) as target,
+        attack(target, "RX-11", connections, memory=2 * MB, cpu=0.010) as (by, figures),
+    ):
+        for peer in by.open(connections, "/sink", headers=offer):
+            peer.send(message)
+        for peer in by.peers:
+            assert peer.code() == 1009
+        figures.got = "1009"
+        assert target.ask("handled") == 0
 
 
 @pytest.mark.parametrize("connections", [1, 20])
