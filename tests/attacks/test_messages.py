@@ -119,7 +119,7 @@ def test_small_messages_that_inflate_to_large_ones(connections: int) -> None:
         attack(target, "RX-11", connections, memory=2 * MB, cpu=0.010) as (by, figures),
     ):
         for peer in by.open(connections, "/sink", headers=offer):
-            peer.send(message)
+            peer.send(bytes(message))
         for peer in by.peers:
             assert peer.code() == 1009
         figures.got = "1009"
