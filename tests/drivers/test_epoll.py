@@ -107,7 +107,7 @@ async def test_a_handler_may_end_sockets_that_are_ready_later_in_the_batch(end: 
                 end(other)
 
     app.on_message = end_the_others
-    async with serve(app.handle, port=0) as server, crowd(server, app, 200) as ends:
+    async with serve(app.handle, port=0) as server, crowd(server, app, 40) as ends:
         for connection, _ in ends:
             connection.sock.send(text("hello"))
         await until(lambda: app.heard)
@@ -134,7 +134,7 @@ async def test_a_handler_may_end_sockets_that_were_served_before_and_its_own(end
                 end(each)
 
     app.on_message = end_all
-    async with serve(app.handle, port=0) as server, crowd(server, app, 200) as ends:
+    async with serve(app.handle, port=0) as server, crowd(server, app, 40) as ends:
         for connection, _ in ends:
             connection.sock.send(text("hello"))
         for connection, ws in ends:
@@ -596,8 +596,9 @@ def test_a_loop_that_is_blocked_again_and_again_is_forgiven_once() -> None:
 def test_answers_of_more_than_fit_into_a_turn_are_read_before_they_are_missed(
     new_loop: NewLoop,
 ) -> None:
-    app = App(ping_interval=0.3, ping_timeout=0.3)
+    app = App(ping_interval=None)
     with standing(new_loop, app, 700) as (loop, _, ends):
+        app.handle.group("room", ping_interval=0.3, ping_timeout=1.0)
 
         async def pinged() -> None:
             for connection, _ in ends:
@@ -606,7 +607,7 @@ def test_answers_of_more_than_fit_into_a_turn_are_read_before_they_are_missed(
         loop.run_until_complete(pinged())
         for connection, _ in ends:
             connection.sock.send(frame(PONG))
-        time.sleep(0.6)
+        time.sleep(1.5)
         loop.run_until_complete(asyncio.sleep(0.15))
         assert app.parted == []
         assert len(app.group) == 700
