@@ -92,6 +92,14 @@ def test_a_signal_drains_with_1001(folder: Path, number: signal.Signals) -> None
         assert "Traceback" not in program.output
 
 
+def test_a_server_that_comes_back_says_so_with_1012(folder: Path) -> None:
+    with wsgroups(folder, "app:handle", "--port", "0", "--restart") as program:
+        with connect(f"ws://127.0.0.1:{program.port()}/ws") as connection:
+            program.send_signal(signal.SIGTERM)
+            assert closed_with(connection) == 1012
+        assert program.wait() == 0
+
+
 @contextlib.contextmanager
 def deaf(port: int) -> Iterator[socket.socket]:
     """A WebSocket that answers nothing."""
@@ -149,9 +157,12 @@ def test_handle_run_serves_until_a_signal(folder: Path) -> None:
 
 def test_reload_starts_anew_when_a_file_changes(folder: Path) -> None:
     with wsgroups(folder, "app:handle", "--port", "0", "--reload") as program:
-        assert get(program.port()) == "hello"
-        write_app(folder, answer="changed")
-        program.wait_for(r"app\.py changed; starting anew")
+        port = program.port()
+        assert get(port) == "hello"
+        with connect(f"ws://127.0.0.1:{port}/ws") as connection:
+            write_app(folder, answer="changed")
+            program.wait_for(r"app\.py changed; starting anew")
+            assert closed_with(connection) == 1012
         assert get(program.port()) == "changed"
         (folder / "app.py").write_text("this is no Python")
         program.wait_for("SyntaxError")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import (
     ACCEPT,
+    KEY,
     TEXT,
     Gate,
     ask,
@@ -641,6 +642,39 @@ async def test_require_upgrade_answers_426_with_what_is_required() -> None:
         assert answer.status == 426
         assert answer.get("Upgrade") == "websocket"
         assert answer.get("Sec-WebSocket-Version") == "13"
+
+
+@pytest.mark.parametrize(
+    ("method", "lines"),
+    [
+        (
+            "GET",
+            ["Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABk"],
+        ),
+        ("GET", ["Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Extensions: x"]),
+        ("POST", ["Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"]),
+    ],
+)
+async def test_what_does_not_ask_for_a_websocket_is_an_ordinary_request(
+    method: str, lines: list[str]
+) -> None:
+    handle = Handle()
+    handle.get("/")(lambda request: "page")
+    handle.post("/")(lambda request: "page")
+    async with serve(handle, port=0) as server:
+        assert (await ask(server, request("/", *lines, method=method))).body == b"page"
+
+
+async def test_a_handshake_that_is_incomplete_is_refused_before_its_handler_is_called() -> None:
+    handle = Handle()
+    called: list[Request] = []
+    handle.get("/")(called.append)
+    async with serve(handle, port=0) as server:
+        # As a proxy passes it on that knows nothing of upgrades.
+        answer = await ask(server, request("/", f"Sec-WebSocket-Key: {KEY}"))
+        assert (answer.status, answer.get("Connection")) == (426, "close")
+        assert b"proxy" in answer.body
+    assert called == []
 
 
 async def test_send_upgrade_for_a_plain_request_is_426_as_well() -> None:

@@ -152,6 +152,9 @@ class ServerConfig:
     handshake_timeout: float = option(10.0, "from accept to the end of the request")
     keep_alive_timeout: float = option(5.0, "how long a connection may wait between requests")
     drain_timeout: float = option(30.0, "how long closing sockets may take at shutdown")
+    restart: bool = option(
+        False, "it comes back when it stops: sockets are closed with 1012 in place of 1001"
+    )
     max_header_line: int = option(8 << 10, "longest request line (414) and header (431)")
     max_head_size: int = option(32 << 10, "longest request line and headers together (431)")
     max_headers: int = option(100, "most headers (431)")

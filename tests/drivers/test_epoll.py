@@ -32,6 +32,8 @@ from tests.drivers.crowd import (
 from tests.support import (
     BINARY,
     CLOSE,
+    PING,
+    PONG,
     TEXT,
     Wire,
     frame,
@@ -588,6 +590,48 @@ def test_a_loop_that_is_blocked_again_and_again_is_forgiven_once() -> None:
             time.sleep(2.1)
             loop.run_until_complete(asyncio.sleep(0.15))
             assert app.parted == expected
+
+
+@pytest.mark.parametrize("new_loop", LOOPS)
+def test_answers_of_more_than_fit_into_a_turn_are_read_before_they_are_missed(
+    new_loop: NewLoop,
+) -> None:
+    app = App(ping_interval=None)
+    with standing(new_loop, app, 700) as (loop, _, ends):
+        app.handle.group("room", ping_interval=0.3, ping_timeout=1.0)
+
+        async def pinged() -> None:
+            for connection, _ in ends:
+                assert await connection.frame() == (PING, b"")
+
+        loop.run_until_complete(pinged())
+        for connection, _ in ends:
+            connection.sock.send(frame(PONG))
+        time.sleep(1.5)
+        loop.run_until_complete(asyncio.sleep(0.15))
+        assert app.parted == []
+        assert len(app.group) == 700
+
+
+async def test_a_loop_that_never_reads_all_that_comes_gives_up_the_dead_as_well() -> None:
+    app = App(close_timeout=0.3)
+
+    def echo_slowly(message: Message, ws: WebSocket) -> None:
+        spin(0.002)
+        ws.send(message)
+
+    app.on_message = echo_slowly
+    async with serve(app.handle, port=0) as server, crowd(server, app, 200) as ends:
+        (_, dead), *busy = ends
+
+        async def talk(connection: Wire) -> None:
+            while not app.parted:
+                await connection.send(frame(TEXT, b"again"))
+                assert await connection.frame() == (TEXT, b"again")
+
+        dead.disconnect()
+        await asyncio.gather(*(talk(connection) for connection, _ in busy))
+        assert app.parted == [dead.id]
 
 
 async def test_a_message_to_thousands_goes_out_in_slices() -> None:

@@ -2,8 +2,6 @@
 
 import resource
 
-import pytest
-
 from tests.faults.service import Clients, Service, wait_until
 
 NOFILE = resource.RLIMIT_NOFILE
@@ -57,11 +55,6 @@ def test_descriptors_that_the_application_has_taken_are_missed_by_newcomers_alon
         clients.ask(clients.open())
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="without the reserve, a client that waits keeps the listener ready and the loop busy",
-)
 def test_a_reserve_that_is_lost_as_well_does_not_cost_the_cpu() -> None:
     with Service() as service, Clients(service.port) as clients:
         inside = clients.open_many(20)

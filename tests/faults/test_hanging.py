@@ -1,7 +1,6 @@
 """Handlers that do not return, and peers that go on sending."""
 
 import signal
-import subprocess
 
 import pytest
 
@@ -59,11 +58,6 @@ def test_a_peer_behind_a_handler_without_end_is_still_answered_and_may_go() -> N
         assert service.wait(5) == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=subprocess.TimeoutExpired,
-    reason="the connections are dropped, but handlers are waited for, up to drain_timeout",
-)
 @pytest.mark.parametrize("group", ["stuck", "stubborn"])
 def test_a_second_signal_does_not_wait_for_handlers(group: str) -> None:
     with Service({"server": {"drain_timeout": 20}}, is_checked=False) as service:

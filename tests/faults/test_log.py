@@ -142,9 +142,6 @@ def test_a_server_whose_output_was_closed_serves(tmp_path: Path) -> None:
         service.wait()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="uvloop has got descriptors 1 and 2, and aborts where it closes them"
-)
 def test_a_server_whose_output_was_closed_ends_as_ever(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with without_output(path) as service:

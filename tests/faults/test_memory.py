@@ -189,11 +189,6 @@ def test_a_newcomer_that_there_is_no_memory_for_holds_nobody_up(tmp_path: Path) 
         clients.until(lambda: canary.count == 2, patience=2)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="Connection.end says CLOSED before it does what may fail, and is not done again",
-)
 @pytest.mark.parametrize("is_so", [has_no_dead, each_has_parted])
 def test_without_memory_a_socket_that_fails_still_leaves_its_group_and_is_told(
     is_so: Callable[[Service, Clients], bool], tmp_path: Path

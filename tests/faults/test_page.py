@@ -1,4 +1,4 @@
-"""The page about faults names tests that exist, and those that are expected to fail as such."""
+"""The page about faults names tests that exist, and every test of the package."""
 
 import ast
 import re
@@ -10,7 +10,6 @@ from tests.faults.service import ROOT
 
 TEXT = (ROOT / "docs/faults.md").read_text()
 DOCSTRING = tests.faults.__doc__ or ""
-SURVIVED, _, NOT_YET = TEXT.partition("## Not survived yet")
 ROW = re.compile(
     r"^\| (?:[A-Z]{2}-\d\d(?:, )?)+ \|.* `(tests/[\w/]+\.py)::(\w+)` \|$", re.MULTILINE
 )
@@ -19,8 +18,7 @@ ELSEWHERE = [
     (f"tests/{file}", name)
     for file, name in re.findall(r"^    [A-Z]{2}-\d\d (\S+)::(\w+)$", DOCSTRING, re.MULTILINE)
 ]
-NAMED = sorted({*ROW.findall(SURVIVED), *ELSEWHERE})
-EXPECTED_TO_FAIL = ROW.findall(NOT_YET)
+NAMED = sorted({*ROW.findall(TEXT), *ELSEWHERE})
 
 
 def marks_of(file: str, name: str) -> str:
@@ -41,7 +39,7 @@ def test_every_line_of_the_tables_names_a_test() -> None:
 
 
 def test_every_fault_of_one_process_is_there() -> None:
-    named = set(re.findall(r"\b[A-Z]{2}-\d\d\b", SURVIVED))
+    named = set(re.findall(r"\b[A-Z]{2}-\d\d\b", TEXT))
     faults = {3, *range(9, 23), 24, 25, 26}
     assert named == {
         *(f"FT-{number:02}" for number in faults),
@@ -63,8 +61,3 @@ def test_every_test_of_the_package_is_on_the_page() -> None:
 @pytest.mark.parametrize(("file", "name"), NAMED)
 def test_a_test_that_is_named_exists_and_is_not_skipped(file: str, name: str) -> None:
     assert not re.search("skip|xfail", marks_of(file, name))
-
-
-@pytest.mark.parametrize(("file", "name"), EXPECTED_TO_FAIL)
-def test_what_is_not_survived_yet_is_expected_to_fail(file: str, name: str) -> None:
-    assert re.search(r"xfail\(strict=True", marks_of(file, name))

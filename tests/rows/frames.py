@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import random
+import zlib
 from typing import Any
 
 from tests.codec.feeding import masked
-from tests.rows.row import Case, Frame, FrameCase, Row, close_frame, closed, failed
+from tests.rows.row import (
+    WINDOW_BITS,
+    Case,
+    Frame,
+    FrameCase,
+    Row,
+    close_frame,
+    closed,
+    failed,
+)
 from tests.support import BINARY, CLOSE, PONG, TEXT, handshake
 
 NO_KEY = bytes(4)
@@ -28,7 +39,7 @@ def fails(
     )
 
 
-def passes(what: str, *pieces: bytes, answers: tuple[Frame, ...] = ()) -> FrameCase:
+def passes(what: str, *pieces: bytes, answers: tuple[Frame, ...] = (), **more: Any) -> FrameCase:
     """Return a case that is answered and does no harm: the client closes when it likes."""
     return FrameCase(
         what=what,
@@ -36,6 +47,7 @@ def passes(what: str, *pieces: bytes, answers: tuple[Frame, ...] = ()) -> FrameC
         boundaries=_boundaries((*pieces, GOODBYE)),
         frames=(*answers, close_frame(1000)),
         info=closed(1000),
+        **more,
     )
 
 
@@ -98,6 +110,30 @@ def joined(what: str, *parts: bytes) -> tuple[Case, ...]:
         for opcode in (TEXT, BINARY)
     )
 
+
+def packed(data: bytes, bits: int = WINDOW_BITS, flush: int = zlib.Z_SYNC_FLUSH) -> bytes:
+    """Return a message as a client compresses it."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -bits)
+    return (packer.compress(data) + packer.flush(flush)).removesuffix(b"\x00\x00\xff\xff")
+
+
+def deflated(opcode: int, payload: bytes, parts: int = 1) -> tuple[bytes, ...]:
+    """Return a compressed message in so many frames: RSV1 is set in the first (RFC 7692, 6)."""
+    size = len(payload) // parts + 1
+    pieces = [payload[at : at + size] for at in range(0, size * parts, size)]
+    last = len(pieces) - 1
+    return tuple(
+        masked((0x80 if at == last else 0) | (0x40 | opcode if at == 0 else 0), piece)
+        for at, piece in enumerate(pieces)
+    )
+
+
+NOISE = random.Random(1).randbytes(20_000)
+# Of more than the largest message, in a fiftieth of it.
+BOMB = packed(b"".join(NOISE[at : at + 16] + bytes(1000) for at in range(0, 17_000, 16)))
+HELLO = packed(b"Hello")
+NEXT = deflated(TEXT, packed(b"next"))
+NEXT_ANSWER = (TEXT, b"next")
 
 BAD_TEXT = {
     "a byte that never occurs": b"ok \xff",
@@ -263,10 +299,16 @@ FRAME_ROWS = [
                 masked(0x80, b"o"),
                 answers=((PONG, b"are you there?"), (PONG, b""), (TEXT, b"Hello")),
             ),
-        ),
-        shown_by=(
-            "tests/connection/test_compression.py"
-            "::test_control_frames_may_stand_between_compressed_fragments",
+            passes(
+                "both, compressed",
+                deflated(TEXT, HELLO, 2)[0],
+                masked(0x89, b"are you there?"),
+                masked(0x8A, b"yes"),
+                masked(0x89),
+                deflated(TEXT, HELLO, 2)[1],
+                answers=((PONG, b"are you there?"), (PONG, b""), (TEXT, b"Hello")),
+                is_packed=True,
+            ),
         ),
     ),
     Row(
@@ -280,10 +322,15 @@ FRAME_ROWS = [
                 masked(0x80, "ä".encode()[1:]),
                 answers=(*((PONG, ping) for ping in PINGS), (TEXT, "ä".encode())),
             ),
-        ),
-        shown_by=(
-            "tests/connection/test_compression.py"
-            "::test_control_frames_may_stand_between_compressed_fragments",
+            passes(
+                "ten pings, compressed",
+                deflated(TEXT, HELLO, 2)[0],
+                *[masked(0x89, ping) for ping in PINGS],
+                deflated(TEXT, HELLO, 2)[1],
+                *NEXT,
+                answers=(*((PONG, ping) for ping in PINGS), (TEXT, b"Hello"), NEXT_ANSWER),
+                is_packed=True,
+            ),
         ),
     ),
     Row(
@@ -508,9 +555,8 @@ FRAME_ROWS = [
                 "HTTP": handshake(),
             }.items()
         ),
-        outcome="Ignored",
-        not_yet="FIN for who goes on when all is with the kernel: it is closed by then, "
-        "so that it resets what the client has not received",
+        outcome="Ignored. A server closes TCP as soon as it has answered (RFC 6455 section 7.1.1): "
+        "who sends more after that is reset",
         shown_by=(
             "tests/connection/test_closing.py"
             "::test_what_comes_behind_a_close_destroys_nothing_that_is_queued",
@@ -530,31 +576,55 @@ FRAME_ROWS = [
 OTHER_ROWS = [
     Row(
         id="DF-01",
-        what="A bomb: more than the limit when inflated",
-        outcome="1009",
+        what="A bomb: more than 1 MiB when inflated, or more than 64 KiB and 100 times its size",
+        cases=(
+            fails("1 MiB", *deflated(BINARY, BOMB), code=1009, is_packed=True),
+            fails(
+                "100 times", *deflated(BINARY, packed(bytes(1 << 17))), code=1009, is_packed=True
+            ),
+        ),
         shown_by=("tests/connection/test_compression.py::test_a_bomb_closes_with_1009",),
     ),
     Row(
         id="DF-02",
         what="A bomb over 30 fragments",
-        outcome="1009",
+        cases=(fails("30", *deflated(BINARY, BOMB, 30), code=1009, is_packed=True),),
         shown_by=("tests/connection/test_compression.py::test_a_bomb_closes_with_1009",),
     ),
     Row(
         id="DF-03",
         what="A compressed message of `00`, of no byte, or with a final block",
-        outcome="The message, and the next one",
-        shown_by=(
-            "tests/connection/test_compression.py::test_what_is_nothing_is_an_empty_message",
+        cases=tuple(
+            passes(
+                what,
+                *deflated(TEXT, payload),
+                *NEXT,
+                answers=((TEXT, text), NEXT_ANSWER),
+                is_packed=True,
+            )
+            for what, payload, text in (
+                ("`00`", b"\x00", b""),
+                ("no byte", b"", b""),
+                ("nothing in a final block", packed(b"", flush=zlib.Z_FINISH), b""),
+                ("a final block", packed(b"Hello", flush=zlib.Z_FINISH), b"Hello"),
+            )
         ),
+        outcome="The message, and the next one",
+        in_short=True,
     ),
     Row(
         id="DF-04",
         what="Garbage, cut off, or more behind the end",
-        outcome="1007",
-        shown_by=(
-            "tests/connection/test_compression.py"
-            "::test_what_is_no_deflated_message_closes_with_1007",
+        cases=tuple(
+            fails(what, *deflated(TEXT, payload), code=1007, is_packed=True)
+            for what, payload in {
+                "no block": b"\xff" * 10,
+                "words": b"garbage, and no block",
+                "cut off": packed(b"Hello" * 100)[:-3],
+                "more behind the end": HELLO + b"junk",
+                "more behind a final block": packed(b"Hello", flush=zlib.Z_FINISH) + b"\x01junk",
+                "two final blocks": packed(b"Hello", flush=zlib.Z_FINISH) * 2,
+            }.items()
         ),
     ),
     Row(
@@ -563,36 +633,62 @@ OTHER_ROWS = [
         cases=(
             fails("in text", masked(0x01, b"a"), masked(0xC0, b"b")),
             fails("in binary", masked(0x02, b"a"), masked(0x40, b"b")),
-        ),
-        shown_by=(
-            "tests/connection/test_compression.py"
-            "::test_rsv1_belongs_to_the_first_frame_of_a_message",
+            fails(
+                "of a compressed message", masked(0x41, b"a"), masked(0xC0, b"b"), is_packed=True
+            ),
+            fails(
+                "of one that is not, where others are",
+                masked(0x01, b"a"),
+                masked(0xC0, b"b"),
+                is_packed=True,
+            ),
+            fails("on a ping", masked(0xC9), is_packed=True),
         ),
     ),
     Row(
         id="DF-06",
         what="Compressed text that is no UTF-8",
-        outcome="1007",
-        shown_by=(
-            "tests/connection/test_compression.py"
-            "::test_compressed_text_that_is_no_utf8_closes_with_1007",
+        cases=tuple(
+            fails(f"{what}{how}", *deflated(TEXT, packed(text), parts), code=1007, is_packed=True)
+            for what, text in BAD_TEXT.items()
+            for how, parts in (("", 1), (" in fragments", 3))
         ),
     ),
     Row(
         id="DF-07",
         what="Frames that are not compressed where compression is agreed on",
-        outcome="The message",
-        shown_by=(
-            "tests/connection/test_compression.py::test_the_messages_of_the_rfc_are_understood",
+        cases=(
+            passes(
+                "before compressed ones and behind",
+                masked(0x81, b"plain"),
+                *NEXT,
+                masked(0x02, b"pl"),
+                masked(0x80, b"ain"),
+                *NEXT,
+                masked(0x82),
+                answers=(
+                    (TEXT, b"plain"),
+                    NEXT_ANSWER,
+                    (BINARY, b"plain"),
+                    NEXT_ANSWER,
+                    (BINARY, b""),
+                ),
+                is_packed=True,
+            ),
         ),
+        outcome="The messages",
+        in_short=True,
     ),
     Row(
         id="DF-08",
         what="A distance above the window agreed on",
-        outcome="1007",
-        shown_by=(
-            "tests/connection/test_compression.py"
-            "::test_a_distance_above_the_window_closes_with_1007",
+        cases=(
+            fails(
+                "20,000 bytes back",
+                *deflated(BINARY, packed(NOISE + NOISE, bits=15)),
+                code=1007,
+                is_packed=True,
+            ),
         ),
     ),
     Row(
@@ -617,12 +713,12 @@ OTHER_ROWS = [
     Row(
         id="DR-01",
         what="The server stops",
-        outcome="1001, or the code given to `close`",
+        outcome="1001, with the option `restart` 1012, or the code given to `close`",
         shown_by=(
             "tests/test_cli.py::test_a_signal_drains_with_1001",
+            "tests/test_cli.py::test_a_server_that_comes_back_says_so_with_1012",
             "tests/test_server.py::test_stopping_closes_every_socket_and_waits_for_the_answers",
         ),
-        not_yet="1012 by itself when it comes back: nothing tells a restart from a stop",
     ),
     Row(
         id="EX-01",

@@ -217,11 +217,13 @@ ROWS = [
                 "missing": but((UPGRADE, None)),
                 "h2c": but((UPGRADE, "Upgrade: h2c")),
                 "websocketx": but((UPGRADE, "Upgrade: websocketx")),
+                "nothing but a key": request("/ws", WEBSOCKET_KEY),
+                "nothing but a version": request("/ws", VERSION),
             },
             UPGRADE_REQUIRED,
-            asked=1,
         ),
-        outcome="The request is an ordinary one: the route's handler asks for the upgrade",
+        outcome="Beside a key or version of WebSocket: a GET with neither of them, nor `websocket` "
+        "in `Upgrade`, is an ordinary request, for the route's handler to answer",
     ),
     Row(
         id="HS-10",
@@ -232,11 +234,10 @@ ROWS = [
                 "missing": but((CONNECTION, None)),
                 "keep-alive": but((CONNECTION, "Connection: keep-alive")),
                 "notupgrade": but((CONNECTION, "Connection: notupgrade")),
+                "missing, and all else but `Upgrade` too": request("/ws", UPGRADE),
             },
             UPGRADE_REQUIRED,
-            asked=1,
         ),
-        outcome="The route's handler asks for the upgrade, as in HS-09",
     ),
     Row(
         id="HS-10b",
@@ -528,9 +529,10 @@ ROWS = [
     ),
     Row(
         id="HS-28",
-        what="A plain request, then a handshake on the same connection",
+        what="A plain request to a route that upgrades, then a handshake on the same connection",
         cases=refused(426, {"both": request("/ws") + handshake()}, UPGRADE_REQUIRED, asked=1),
-        outcome="From the route's handler, and the connection closes: the handshake gets no answer",
+        outcome="The plain request's: it is the route's handler that calls for the upgrade. The "
+        "connection closes, and the handshake gets no answer",
     ),
     Row(
         id="HS-29",

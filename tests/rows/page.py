@@ -22,7 +22,8 @@ tests that show it. This page is made from those tests: `python -m tests.rows` w
 **Each refusal of a request** is one response with its status, `Connection: close` and
 `Content-Length`, then FIN. A refused client may go on sending: up to 64 KiB are thrown away, for a
 second at most, so that no RST destroys the response; then the connection closes. The handler of the
-route is not called, except where the table says so, and no handler of a group ever is.
+route is not called, and no handler of a group ever is. What only the handler can know is its own to
+refuse: whether it takes plain requests (HS-28) and who may connect (HS-39).
 
 **Each failure of a WebSocket** is one Close frame with the code of the table and no reason, then
 FIN, and the connection is dropped after 5 s when the client does not end it. Valid frames before

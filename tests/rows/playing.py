@@ -9,14 +9,15 @@ import contextlib
 import itertools
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from tests.rows.handshake import SPOKEN
 from tests.rows.row import Calls, Case, Frame, FrameCase, HandshakeCase
-from tests.support import ACCEPT, CLOSE, TEXT, Wire, frame, handshake, soon, turns, until, wire
+from tests.support import ACCEPT, CLOSE, TEXT, Wire, frame, soon, turns, until, wire
 from wsgroups import (
     CloseInfo,
+    Compression,
     Handle,
     HandlerStatus,
     HTTPError,
@@ -52,9 +53,13 @@ class Application:
         handle.get("/ws")(self._enter)
         handle.get("/rooms/{room}")(self._enter_room)
         handle.get("/refused/{status:int}")(self._refuse)
-        handle.websocket("room")(self._echo)
-        handle.websocket_connect("room")(self._connected)
-        handle.websocket_disconnect("room")(self._disconnected)
+        handle.get("/packed")(self._enter_packed)
+        # What is sent back is not compressed, so that all frames of the server can be compared.
+        handle.group("packed", compression=Compression(threshold=1 << 30))
+        for group in ("room", "packed"):
+            handle.websocket(group)(self._echo)
+            handle.websocket_connect(group)(self._connected)
+            handle.websocket_disconnect(group)(self._disconnected)
         handle.get("/canary")(_enter_cage)
         handle.websocket("canary")(lambda message, ws: ws.send(message))
 
@@ -71,6 +76,11 @@ class Application:
         self._requests += 1
         request.require_upgrade()
         request.send_upgrade("room")
+        return HandlerStatus.HANDLED
+
+    def _enter_packed(self, request: Request) -> HandlerStatus:
+        self._requests += 1
+        request.send_upgrade("packed")
         return HandlerStatus.HANDLED
 
     def _enter_room(self, request: Request, room: str) -> HandlerStatus:
@@ -248,21 +258,30 @@ async def _shake_hands(connection: Wire, case: HandshakeCase, parts: list[bytes]
 
 
 async def _accepted(connection: Wire, case: HandshakeCase) -> str:
+    if wrong := await _switched(connection, case.headers):
+        return wrong
+    await connection.send(case.then)
+    return await _frames(connection, case)
+
+
+async def _switched(connection: Wire, headers: Mapping[str, str]) -> str:
+    """Read the 101, which has these headers besides."""
     answer = await connection.answer()
     wanted = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
         "Sec-WebSocket-Accept": ACCEPT,
-        **case.headers,
+        **headers,
     }
     if answer.status != 101 or dict(answer.headers) != wanted or len(answer.headers) != len(wanted):
         return f"{answer}"
-    await connection.send(case.then)
-    return await _frames(connection, case)
+    return ""
 
 
 async def _send_frames(connection: Wire, case: FrameCase, parts: list[bytes]) -> str:
-    await connection.upgrade()
+    await connection.send(case.opening)
+    if wrong := await _switched(connection, case.agreed):
+        return wrong
     # Not one after the other: a server that does not read must not keep us from reading.
     sending = asyncio.ensure_future(connection.send_in_parts(iter(parts)))
     try:
@@ -305,8 +324,9 @@ def behind_the_handshake(case: FrameCase) -> HandshakeCase:
     """The same frames in the segment of the handshake."""
     return HandshakeCase(
         what=f"{case.what}, behind the handshake",
-        data=handshake() + case.data,
+        data=case.opening + case.data,
         status=101,
+        headers=case.agreed,
         frames=case.frames,
         info=case.info,
         outlasts=case.outlasts,

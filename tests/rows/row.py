@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from tests.codec.feeding import masked
-from tests.support import BINARY, CLOSE, PONG, TEXT
+from tests.support import BINARY, CLOSE, PONG, TEXT, handshake
 from wsgroups import CloseInfo, Side
 
 Frame = tuple[int, bytes]
@@ -16,6 +16,13 @@ Frame = tuple[int, bytes]
 ALL_POSITIONS = 700  # bytes; longer streams are split around their boundaries and here and there
 AROUND = 40  # bytes on each side of a boundary
 BETWEEN = 40  # further positions of a long stream
+
+WINDOW_BITS = 12  # of a client's compressor
+OFFER = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
+AGREED = (
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
+    f"server_max_window_bits=12; client_max_window_bits={WINDOW_BITS}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +125,23 @@ class HandshakeCase(Case):
 
 @dataclass(frozen=True, kw_only=True)
 class FrameCase(Case):
-    """A stream behind the 101."""
+    """A stream behind the 101.
+
+    Attributes:
+        is_packed: compression is agreed on.
+    """
+
+    is_packed: bool = False
+
+    @property
+    def opening(self) -> bytes:
+        """The handshake before it."""
+        return handshake("/packed", OFFER) if self.is_packed else handshake()
+
+    @property
+    def agreed(self) -> dict[str, str]:
+        """What the 101 says besides."""
+        return {"Sec-WebSocket-Extensions": AGREED} if self.is_packed else {}
 
     @property
     def outcome(self) -> str:

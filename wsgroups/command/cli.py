@@ -19,7 +19,7 @@ from wsgroups.command.reload import run_with_reload
 from wsgroups.connection.tally import set_log_level
 from wsgroups.errors import TargetError
 from wsgroups.policy import ServerConfig
-from wsgroups.server.running import run
+from wsgroups.server.running import open_standard_descriptors, run
 from wsgroups.server.server import Server
 
 _LEVELS = ["debug", "info", "warning", "error", "critical"]
@@ -70,6 +70,7 @@ def main(target: str, log_level: str, reload: bool, **config: Any) -> None:
 
     Example: python -m wsgroups app:handle --port 8080
     """
+    open_standard_descriptors()  # before the application opens anything
     _log_to_terminal(log_level)
     try:
         if reload:

@@ -37,7 +37,7 @@ def run_with_reload(arguments: Sequence[str]) -> None:
 
 def _start(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     rest = [argument for argument in arguments[1:] if argument != "--reload"]
-    return subprocess.Popen([sys.executable, "-m", "wsgroups", *rest])
+    return subprocess.Popen([sys.executable, "-m", "wsgroups", *rest, "--restart"])
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -96,8 +96,7 @@ cdef class Admission(Host):
 
     cdef int left(self, Connection connection) except -1:
         self.shaken(connection)
-        self.forget_address(connection)
         if connection.is_admitted:
             connection.is_admitted = False
             self.connections -= 1
-        return 0
+        return self.forget_address(connection)

@@ -101,7 +101,7 @@ cdef class Connection(Stream):
     cdef readonly int64_t id
     cdef readonly GroupCore group
     cdef readonly object socket     # what handlers get; the surface's
-    cdef tuple ending_as            # as CloseInfo takes it: how it ended, or is about to end
+    cdef object ending_as           # how it ends: a tuple for CloseInfo, then that CloseInfo
     cdef public object request, data, session, subprotocol
     cdef public object handler      # the application's object for this socket, or None
     cdef public object touch        # called with the socket for each message, or None
@@ -195,6 +195,9 @@ cdef class Connection(Stream):
     # Ending.
     cdef int fail(self, uint16_t code, object why) except -1
     cdef int end(self, uint16_t code, object reason, bint clean, object side) except -1
+    cdef int give_up_pings(self) except -1
+    cdef object tell_end(self)
+    cdef int part(self, Handler handler) except -1
     cdef int leave_sets(self) except -1
     cdef int note_end(self) except -1
     cdef int release_waiters(self) except -1

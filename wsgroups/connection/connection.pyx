@@ -82,6 +82,7 @@ logger = logging.getLogger("wsgroups")
 
 cdef object LOCAL = Side.LOCAL
 cdef object REMOTE = Side.REMOTE
+cdef tuple UNTOLD = (1006, "", False, LOCAL)  # when there is no memory to say more
 
 cdef enum:
     FIN = 0x80
@@ -286,7 +287,12 @@ cdef class Connection(Stream):
     @property
     def close_info(self):
         """How the socket ended, or None while it lives."""
-        return CloseInfo(*self.ending_as) if self.state == STATE_CLOSED else None
+        return self.tell_end() if self.state == STATE_CLOSED else None
+
+    cdef object tell_end(self):
+        if type(self.ending_as) is tuple:
+            self.ending_as = CloseInfo(*self.ending_as)
+        return self.ending_as
 
     @property
     def buffered_amount(self):
@@ -303,7 +309,11 @@ cdef class Connection(Stream):
         # From here on no other thread runs that could end this socket: what it is a member of
         # and does not know it would refer to it when it is gone.
         if self.state == STATE_OPEN and members.add(<PyObject*> self):
-            self.sets.add(members)
+            try:
+                self.sets.add(members)
+            except BaseException:
+                members.discard(<PyObject*> self)
+                raise
         return 0
 
     cdef int leave(self, Members members) except -1:
@@ -312,14 +322,14 @@ cdef class Connection(Stream):
         return 0
 
     cdef int leave_sets(self) except -1:
-        """Leave the group and every other set: nothing can be sent any more."""
+        """Leave the group and every other set, which takes no memory: they do not own us."""
         cdef Members members
         cdef set sets = self.sets
         self.sets = None
         self.group.members.discard(<PyObject*> self)
-        if sets is not None:
-            for members in sets:
-                members.discard(<PyObject*> self)
+        while sets:
+            members = <Members> sets.pop()
+            members.discard(<PyObject*> self)
         return 0
 
     def run_in_loop(self, function):
@@ -364,6 +374,7 @@ cdef class Connection(Stream):
         return self.extras
 
     cdef int release_waiters(self) except -1:
+        """Everything is sent, or will never be."""
         if self.extras is not None and self.extras.waiters is not None:
             waiters, self.extras.waiters = self.extras.waiters, None
             for callback in waiters:
@@ -980,29 +991,46 @@ cdef class Connection(Stream):
         self.start()
         if self.state != STATE_CLOSED or self.parted:
             return 0
-        self.parted = True
+        handler = self.group.disconnect
+        # What takes memory comes first: as long as it fails, the driver tries again.
+        if handler is not None:
+            self.tell_end()
+            self.driver.enter(self.socket)
         if self.tally is not None or self.extras is not None and self.extras.failure is not None:
             self.note_end()
-        handler = self.group.disconnect
+        self.parted = True
         if handler is not None:
-            self.deliver(handler, None)
+            self.part(handler)
         if self.runner is None:
             self.socket = None  # the two refer to each other
         else:
             self.runner.wind_up(0 if handler is None else 1)
         return 0
 
+    cdef int part(self, Handler handler) except -1:
+        """Call the disconnect handler, or queue its call."""
+        if self.runner is None and not handler.is_async:
+            return self.call(handler, None)
+        try:
+            return self.enqueue(handler, None)
+        except MemoryError:
+            self.parted = False  # nothing is queued
+            raise
+
     cdef int note_end(self) except -1:
-        code, reason, is_clean, side = self.ending_as
-        parts = ["cleanly" if is_clean else "not cleanly", f"begun by the {side.value} side"]
-        if reason:
-            parts.append(f"reason {reason!a}")
+        info = self.tell_end()
+        parts = [
+            "cleanly" if info.clean else "not cleanly",
+            f"begun by the {info.initiator.value} side",
+        ]
+        if info.reason:
+            parts.append(f"reason {info.reason!a}")
         if self.extras is not None and self.extras.failure is not None:
             parts.append(self.extras.failure)
             self.extras.failure = None
         if self.tally is not None:
             parts.append(str(self.tally))
-        return self.note(logging.INFO, "closed with %d: %s", (code, "; ".join(parts)))
+        return self.note(logging.INFO, "closed with %d: %s", (info.code, "; ".join(parts)))
 
     # --- ending -----------------------------------------------------------------------------
 
@@ -1014,8 +1042,8 @@ cdef class Connection(Stream):
         body[0] = <char> (code >> 8)
         body[1] = <char> (code & 0xFF)
         memcpy(body + 2, reason, size)
-        self.state = STATE_CLOSING
         self.ending_as = (code, PyUnicode_DecodeUTF8(reason, size, NULL), False, LOCAL)
+        self.state = STATE_CLOSING
         self.control(OP_CLOSE, body, size + 2)
         if self.state == STATE_CLOSED:
             return 0  # the connection turned out to be broken
@@ -1068,18 +1096,30 @@ cdef class Connection(Stream):
         return self.finish(LINGER, ticks)
 
     cdef int end(self, uint16_t code, object reason, bint clean, object side) except -1:
-        """The one way into STATE_CLOSED; the disconnect handler follows once, after the event."""
+        """The one way into STATE_CLOSED; the disconnect handler follows once, after the event.
+
+        Nothing up to `defer` can fail for want of memory, or others would go on knowing us.
+        """
         if self.state == STATE_CLOSED or self.state == STATE_HTTP:
             return 0
         self.state = STATE_CLOSED
-        self.ending_as = (code, reason, clean, side)
+        try:
+            self.ending_as = (code, reason, clean, side)
+        except MemoryError:
+            self.ending_as = UNTOLD
         self.leave_sets()
         registry_remove(self.id)
         decoder_clear(&self.decoder)
         self.held = None
         self.holding = False
-        self.driver.defer(self)
-        self.release_waiters()
+        try:
+            self.driver.defer(self)
+        finally:
+            self.release_waiters()
+            self.give_up_pings()
+        return 0
+
+    cdef int give_up_pings(self) except -1:
         if self.extras is not None and self.extras.pings is not None:
             pings, self.extras.pings = self.extras.pings, None
             for callback in pings.values():
@@ -1093,14 +1133,16 @@ cdef class Connection(Stream):
         return self.abort(0)
 
     cdef int closed(self, int error) except -1:
-        if self.host is not None:
-            self.host.left(self)
-        if self.phase is not None:
-            self.phase.closed(self)
-            self.phase = None
-            return 0
-        # Without the peer's Close frame the code is 1006 (section 7.1.5), whoever began.
-        return self.end(1006, "", False, REMOTE if self.ending_as is None else LOCAL)
+        try:
+            if self.phase is not None:
+                self.phase.closed(self)
+                self.phase = None
+                return 0
+            # Without the peer's Close frame the code is 1006 (section 7.1.5), whoever began.
+            return self.end(1006, "", False, REMOTE if self.ending_as is None else LOCAL)
+        finally:
+            if self.host is not None:
+                self.host.left(self)
 
     # --- time -------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ class Deflate:
         """
         message = b""
         window = self._window
-        for _ in range(2):
+        for is_first in (True, False):
             inflater = zlib.decompressobj(-self._theirs, zdict=window)
             try:
                 message += inflater.decompress(data, most + 1 - len(message))
@@ -99,7 +99,7 @@ class Deflate:
             if not inflater.eof:
                 break
             data = inflater.unused_data
-            if data in (b"", _TAIL + _LAST):
+            if not data or (is_first and data == _TAIL + _LAST):
                 return message
             window = (window + message)[-(1 << self._theirs) :]
         raise InflateError(1007, "no deflated message: it does not end where it should")

@@ -3,6 +3,9 @@
 from wsgroups.connection.head cimport RequestHead
 
 cdef bytes _GUID
+cdef bytes _KEY
+cdef bytes _VERSION
+cdef str _INCOMPLETE
 cdef str _SWITCH
 
 cpdef bytes check_upgrade(RequestHead head)

@@ -10,9 +10,15 @@ from urllib.parse import urlsplit
 
 from wsgroups.connection.head import RequestHead
 from wsgroups.connection.wire import check_text, check_token
-from wsgroups.errors import HTTPError
+from wsgroups.errors import HTTPError, UpgradeRequiredError
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
+_KEY = b"sec-websocket-key"
+_VERSION = b"sec-websocket-version"
+_INCOMPLETE = (
+    "A WebSocket handshake needs Upgrade: websocket and Connection: Upgrade; a proxy in between "
+    "has to pass them on."
+)
 _SWITCH = (
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Accept: "
@@ -20,20 +26,24 @@ _SWITCH = (
 
 
 def check_upgrade(head: RequestHead) -> bytes | None:
-    """Return the key of a valid WebSocket handshake, or None for any other request.
+    """Return the key of a valid WebSocket handshake, or None for an ordinary request.
+
+    A GET that names `websocket` in Upgrade, or has a key or version of WebSocket, tries to be a
+    handshake; an Upgrade to anything else may be ignored (RFC 9110 section 7.8).
 
     Raises:
-        HTTPError: for a request that asks for WebSocket, but wrongly.
+        HTTPError: for a request that tries to be a handshake, and is none.
     """
-    if b"upgrade" not in head.headers or b"websocket" not in head.tokens(b"upgrade"):
-        return None
-    if b"upgrade" not in head.connection or head.method != "GET":
+    names_it = b"upgrade" in head.headers and b"websocket" in head.tokens(b"upgrade")
+    if not (names_it or _KEY in head.headers or _VERSION in head.headers) or head.method != "GET":
         return None
     if head.version != 11:
         raise HTTPError(505, "WebSocket needs HTTP/1.1.")
+    if not names_it or b"upgrade" not in head.connection:
+        raise UpgradeRequiredError(_INCOMPLETE)
     if head.content_length != 0:
         raise HTTPError(400, "A WebSocket handshake has no body.")
-    versions = head.get(b"sec-websocket-version")
+    versions = head.get(_VERSION)
     if len(versions) != 1:
         raise HTTPError(400, "The handshake needs one Sec-WebSocket-Version header.")
     if versions[0] != b"13":
@@ -42,7 +52,7 @@ def check_upgrade(head: RequestHead) -> bytes | None:
             "This server speaks WebSocket version 13.",
             {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
         )
-    keys = head.get(b"sec-websocket-key")
+    keys = head.get(_KEY)
     if len(keys) != 1 or not _is_key(keys[0]):
         raise HTTPError(400, "The handshake needs one Sec-WebSocket-Key of 16 bytes in base64.")
     requested_subprotocols(head)  # refuses malformed ones, also where nobody looks at them

@@ -72,12 +72,16 @@ cdef class Driver:
     cdef object sweeper
     cdef int64_t slice             # nanoseconds of sending, and of mailbox, a turn; 0: no bound
     cdef uint32_t swept            # tick of the last sweep, or 0
+    cdef uint8_t late_sweeps       # in a row that could not read all that had come
+    cdef bint unsettled            # something waits for the next sweep, streams or none
     cdef uint32_t forgiven         # tick at which a stall was last made up for
     cdef uint32_t relieved         # tick at which streams were last given up for want of memory
     # Streams with something to send, in order.
     cdef list dirty                # from `dirty_first` on; None before that
     cdef Py_ssize_t dirty_first
-    cdef list deferred             # streams with something to do after the event
+    # Streams with something to do after the event, linked by `next_deferred`: without memory they
+    # are deferred all the same. Those for whose doing it was not enough wait for the next sweep.
+    cdef Stream first_deferred, last_deferred, put_off
     cdef list requeued             # streams with input left over from the last turn
     cdef readonly list watchers    # called whenever a stream has gone
     cdef list mailbox              # from other threads
@@ -95,6 +99,7 @@ cdef class Driver:
     cdef int resume(self) except -1
     cdef int wake(self) except -1
     cdef int orphaned(self) except -1
+    cdef bint catch_up(self) except -1
 
     # What connections and the surface use.
     cdef int attach(self, Stream stream) except -1
@@ -105,6 +110,9 @@ cdef class Driver:
     cdef void arm(self, Stream stream, uint32_t ticks) noexcept
     cdef int mark_dirty(self, Stream stream) except -1
     cdef int defer(self, Stream stream) except -1
+    cdef void enqueue_deferred(self, Stream stream) noexcept
+    cdef Stream next_of_deferred(self)
+    cdef int forget_deferred(self) except -1
     cdef int requeue(self, Stream stream) except -1
     cdef int post(self, object item) except -1
     cdef Py_ssize_t mailbox_size(self) noexcept
@@ -119,6 +127,7 @@ cdef class Driver:
     cdef int carry_out(self, object item) except -1
     cdef int settle(self, int64_t slice) except -1
     cdef int run_deferred(self, int64_t slice) except -1
+    cdef int defer_again(self) except -1
     cdef int flush_dirty(self, int64_t slice) except -1
     cdef int resume_requeued(self, int64_t slice) except -1
     cdef int crashed(self, Stream stream, object error) except -1
@@ -138,6 +147,7 @@ cdef class Stream:
     cdef uint8_t blocked              # the kernel takes no more for now
     cdef uint8_t paused               # reading is off
     cdef uint8_t is_deferred
+    cdef Stream next_deferred
     cdef uint8_t is_requeued
     cdef uint8_t holding              # input is held: nothing may be received before it
     cdef uint8_t unread            # the driver has left input with the kernel

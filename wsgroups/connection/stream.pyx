@@ -39,6 +39,7 @@ cdef enum:
     LATE = 1 << 20  # bytes that a peer may send behind its own last word, while it is sent ours
     STALL_TICKS = 2 * TICKS_PER_SECOND
     FORGIVING_TICKS = 10 * TICKS_PER_SECOND
+    MOST_LATE_SWEEPS = TICKS_PER_SECOND  # then who is late is late, whatever is still unread
 
 
 cdef int64_t now_ns() noexcept nogil:
@@ -79,7 +80,6 @@ cdef class Driver:
         self.tick = <uint32_t> (now_ns() // (1000000000 // TICKS_PER_SECOND))
         self.streams = []
         self.dirty = []
-        self.deferred = []
         self.requeued = []
         self.mailbox = []
         self.watchers = []
@@ -128,6 +128,15 @@ cdef class Driver:
         """The loop was closed before the driver: let go of everything, in whatever thread."""
         raise NotImplementedError
 
+    cdef bint catch_up(self) except -1:
+        """Receive what has come, before anybody's silence is judged.
+
+        A loop that was held up looks at its timers before it reads: what came meanwhile in good
+        time is then still with the kernel. Returns False when there was more than fits into a
+        turn; the next sweep goes on. A driver that cannot read by itself has nothing to do here.
+        """
+        return True
+
     # Registration and time.
 
     cdef int attach(self, Stream stream) except -1:
@@ -141,8 +150,6 @@ cdef class Driver:
                 raise MemoryError
             self.deadlines = <uint32_t*> deadlines
             self.capacity = capacity
-        if self.sweeper is None:
-            self.schedule_sweep()
         if self.count == 0:
             self.swept = 0  # without streams nothing was swept, which is no stall
         self.streams.append(stream)
@@ -190,27 +197,38 @@ cdef class Driver:
         self.finished = True
         return 0
 
+    cdef int forget_deferred(self) except -1:
+        """Nobody is told any more. One by one: a chain of thousands must not end in recursion."""
+        self.defer_again()
+        while self.next_of_deferred() is not None:
+            pass
+        return 0
+
     cdef void arm(self, Stream stream, uint32_t ticks) noexcept:
         """Call `stream.timed_out()` once, so many ticks from now; 0 never."""
         if stream.ending != STREAM_CLOSED:  # then the slot is another's
             self.deadlines[stream.slot] = self.tick + ticks if ticks else 0
 
     def _sweep(self):
-        """Wake the streams whose time has come: one pass over an array, no timer objects."""
+        """Wake the streams whose time has come, when all that came in time has been read."""
         self.sweeper = None
+        self.unsettled = False
         self.begin_turn()
         try:
-            self.wake_late()
-            if self.count and self.sweeper is None:
-                self.schedule_sweep()
+            self.defer_again()
+            self.forgive_stall()
+            if self.catch_up() or self.late_sweeps == MOST_LATE_SWEEPS:
+                self.late_sweeps = 0
+                self.wake_late()
+            else:
+                self.late_sweeps += 1
         finally:
             self.end_turn(self.slice)
 
     cdef int wake_late(self) except -1:
-        cdef uint32_t i
+        """One pass over an array, no timer objects."""
+        cdef uint32_t i = self.count
         cdef Stream stream
-        self.forgive_stall()
-        i = self.count
         while i > 0:
             i -= 1
             if i < self.count and self.deadlines[i] and self.deadlines[i] <= self.tick:
@@ -229,7 +247,7 @@ cdef class Driver:
         return 0
 
     cdef void forgive_stall(self) noexcept:
-        """Put deadlines off after the process stood still: the peers had no chance to be heard.
+        """Put deadlines off after the process stood still: its peers may have done so as well.
 
         Now and then only: in a loop that is blocked again and again there still is an end.
         """
@@ -256,10 +274,38 @@ cdef class Driver:
     cdef int defer(self, Stream stream) except -1:
         """Call `stream.deferred()` when the event being handled is over."""
         if not stream.is_deferred:
-            stream.is_deferred = True
-            self.deferred.append(stream)
+            self.enqueue_deferred(stream)
             if not self.in_turn:
                 self.schedule()
+        return 0
+
+    cdef void enqueue_deferred(self, Stream stream) noexcept:
+        stream.is_deferred = True
+        if self.last_deferred is None:
+            self.first_deferred = stream
+        else:
+            self.last_deferred.next_deferred = stream
+        self.last_deferred = stream
+
+    cdef Stream next_of_deferred(self):
+        """Take the first one, or None."""
+        cdef Stream stream = self.first_deferred
+        if stream is not None:
+            self.first_deferred = stream.next_deferred
+            if self.first_deferred is None:
+                self.last_deferred = None
+            stream.next_deferred = None
+            stream.is_deferred = False
+        return stream
+
+    cdef int defer_again(self) except -1:
+        """What could not be done for want of memory is tried once more."""
+        cdef Stream stream
+        while self.put_off is not None:
+            stream = self.put_off
+            self.put_off = stream.next_deferred
+            stream.next_deferred = None
+            self.enqueue_deferred(stream)
         return 0
 
     cdef int requeue(self, Stream stream) except -1:
@@ -300,7 +346,7 @@ cdef class Driver:
         try:
             if self.mailbox:
                 self.read_mailbox(slice)
-            if self.dirty or self.deferred:
+            if self.dirty or self.first_deferred is not None:
                 self.settle(slice)
             if block_bytes > most_block_bytes:
                 self.relieve()
@@ -308,8 +354,10 @@ cdef class Driver:
                 self.enter(None)
         finally:
             self.in_turn = False
-        if self.deferred or self.dirty or self.mailbox or self.requeued:
+        if self.first_deferred is not None or self.dirty or self.mailbox or self.requeued:
             self.schedule()
+        if self.sweeper is None and (self.count or self.unsettled) and not self.finished:
+            self.schedule_sweep()
         if self.problem is not None:
             error, self.problem = self.problem, None
             raise error
@@ -326,28 +374,28 @@ cdef class Driver:
         cdef bint is_cut
         while True:
             is_cut = self.run_deferred(slice)
-            if self.flush_dirty(slice) or is_cut or not self.deferred:
+            if self.flush_dirty(slice) or is_cut or self.first_deferred is None:
                 return 0
 
     cdef int run_deferred(self, int64_t slice) except -1:
         """Call the deferred streams in order; 1 when some had to be left."""
         cdef int64_t until = 0
-        cdef Stream stream
-        cdef list batch = self.deferred
-        cdef Py_ssize_t done = 0
-        if not batch:
-            return 0
-        self.deferred = []
-        for stream in batch:
-            done += 1
-            stream.is_deferred = False
+        cdef Stream stream = None
+        cdef Stream last = self.last_deferred  # those who come meanwhile have their turn later
+        while stream is not last:
+            stream = self.next_of_deferred()
+            if stream is None:  # a handler has closed the driver, and with it all that was left
+                return 0
             try:
                 stream.deferred()
             except BaseException as error:
                 self.crashed(stream, error)
+                if isinstance(error, MemoryError) and not stream.is_deferred:
+                    stream.is_deferred = self.unsettled = True
+                    stream.next_deferred = self.put_off
+                    self.put_off = stream
             if is_over(slice, &until):
-                self.deferred = batch[done:] + self.deferred
-                return done < len(batch)
+                return stream is not last
         return 0
 
     cdef int flush_dirty(self, int64_t slice) except -1:

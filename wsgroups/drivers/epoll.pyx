@@ -118,6 +118,7 @@ cdef enum Tag:
     TAG_STREAM = 0
     TAG_LISTENER = 1
     TAG_WAKER = 2
+    TAG_NOTHING = 3
 
 
 @cython.final
@@ -126,6 +127,7 @@ cdef class Listener:
 
     cdef int fd
     cdef object accepted
+    cdef bint is_closed            # not watched until the next sweep: nobody can be let in
 
 
 @cython.final
@@ -186,7 +188,7 @@ cdef class EpollDriver(Driver):
         """Let go of all connections without a word to handlers: the loop is gone."""
         self.watchers.clear()
         self.let_go()
-        self.deferred.clear()
+        self.forget_deferred()
 
     cdef int orphaned(self) except -1:
         self.abandon()
@@ -248,15 +250,19 @@ cdef class EpollDriver(Driver):
         listener.fd = fd
         listener.accepted = accepted
         wsgroups_no_delay(fd)
-        self.register(EPOLL_CTL_ADD, fd, EPOLLIN, <uintptr_t> <PyObject*> listener | TAG_LISTENER)
+        self.watch(EPOLL_CTL_ADD, listener, EPOLLIN)
         self.listeners[fd] = listener
+
+    cdef int watch(self, int operation, Listener listener, uint32_t events) except -1:
+        cdef uint64_t data = <uintptr_t> <PyObject*> listener | TAG_LISTENER
+        return self.register(operation, listener.fd, events, data)
 
     def stop_listening(self, int fd):
         """Accept nothing further on `fd`."""
         listener = self.listeners.pop(fd, None)
         if listener is not None:
-            self.closing.append(listener)  # an event of this turn may still name it
             self.register(EPOLL_CTL_DEL, fd, 0, 0)
+            self.keep(listener)
 
     cdef int accept(self, Listener listener) except -1:
         """Accept a batch; the rest is reported again."""
@@ -308,6 +314,7 @@ cdef class EpollDriver(Driver):
         """No descriptor is left: use the reserved one to take a client and let it go.
 
         Without it the client would stay in the queue and keep the listener ready for ever.
+        When that one is lost as well, the listener is left alone until the next sweep.
         """
         cdef int fd
         if self.reserve >= 0:
@@ -317,10 +324,27 @@ cdef class EpollDriver(Driver):
         if fd >= 0:
             send(fd, PyBytes_AS_STRING(NO_DESCRIPTORS), len(NO_DESCRIPTORS), MSG_NOSIGNAL)
             close(fd)
+        elif c_errno == EMFILE or c_errno == ENFILE:
+            listener.is_closed = self.unsettled = True
+            self.watch(EPOLL_CTL_MOD, listener, 0)
+        return self.take_reserve()
+
+    cdef int take_reserve(self) except -1:
         try:
             self.reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            pass  # another part of the program was faster; the next turn tries again
+            pass  # another part of the program was faster; whoever needs it next tries again
+        return 0
+
+    cdef int open_listeners(self) except -1:
+        """Watch the listeners again that were left alone."""
+        cdef Listener listener
+        for listener in self.listeners.values():
+            if listener.is_closed:
+                listener.is_closed = False
+                self.watch(EPOLL_CTL_MOD, listener, EPOLLIN)
+        if self.reserve < 0:
+            self.take_reserve()
         return 0
 
     # --- a turn -----------------------------------------------------------------------------
@@ -340,19 +364,41 @@ cdef class EpollDriver(Driver):
         try:
             if self.requeued:
                 self.resume_requeued(TURN_NS)
-            if wait and self.event_next == self.event_count:
-                self.event_next = 0
-                self.event_count = epoll_wait(self.epoll, self.events, EVENTS, 0)
-                if self.event_count < 0:
-                    self.event_count = 0
-            self.serve_events(until)
-            if self.event_next == self.event_count:
-                self.closing.clear()
-            else:
-                # Those left over go first next time: the kernel would report the busy ones again.
-                self.schedule()
+            self.serve_ready(wait, until)
         finally:
             self.end_turn(self.slice)
+        return 0
+
+    cdef bint catch_up(self) except -1:
+        cdef int64_t until = now_ns() + TURN_NS
+        cdef bint is_new
+        if self.epoll >= 0:
+            self.open_listeners()
+        while self.epoll >= 0:
+            # What was left of an earlier turn goes first, and says nothing of what came since.
+            is_new = self.event_next == self.event_count
+            self.serve_ready(True, until)
+            if self.event_next < self.event_count:
+                return False
+            if is_new and self.event_count < EVENTS:
+                return True
+            if now_ns() > until:
+                return False
+        return True
+
+    cdef int serve_ready(self, bint wait, int64_t until) except -1:
+        """Serve what epoll reports, or what was left over of that before, up to a time."""
+        if wait and self.event_next == self.event_count:
+            self.event_next = 0
+            self.event_count = epoll_wait(self.epoll, self.events, EVENTS, 0)
+            if self.event_count < 0:
+                self.event_count = 0
+        self.serve_events(until)
+        if self.event_next == self.event_count:
+            self.closing.clear()
+        else:
+            # Those left over go first next time: the kernel would report the busy ones again.
+            self.schedule()
         return 0
 
     cdef int serve_events(self, int64_t until) except -1:
@@ -371,7 +417,7 @@ cdef class EpollDriver(Driver):
                     self.crashed(stream, error)
             elif data & 3 == TAG_LISTENER:
                 self.accept(<Listener> <PyObject*> <uintptr_t> (data & ~<uint64_t> 3))
-            else:
+            elif data & 3 == TAG_WAKER:
                 c_read(self.waker, &data, 8)
             if self.event_next & 7 == 0 and now_ns() > until:
                 break
@@ -514,12 +560,23 @@ cdef class EpollDriver(Driver):
         if fd < 0:
             return 0
         stream.fd = -1
-        self.closing.append(stream)
         # Before the close: a duplicate of the descriptor elsewhere would keep it in the set.
         epoll_ctl(self.epoll, EPOLL_CTL_DEL, fd, &event)
         close(fd)
+        self.keep(stream)
         if not self.in_turn:
             self.schedule()
+        return 0
+
+    cdef int keep(self, object item) except -1:
+        """Keep what is watched no more until no event can name it."""
+        cdef int i
+        try:
+            self.closing.append(item)
+        except MemoryError:  # then no event may name it
+            for i in range(self.event_next, self.event_count):
+                if self.events[i].data.u64 & ~<uint64_t> 3 == <uintptr_t> <PyObject*> item:
+                    self.events[i].data.u64 = TAG_NOTHING
         return 0
 
     cdef int wake(self) except -1:

@@ -52,6 +52,7 @@ cdef class MemoryDriver(Driver):
 
     def __del__(self):
         self.abort_all()
+        self.forget_deferred()
 
     def close(self):
         """Drop every connection; their disconnect handlers have begun then."""

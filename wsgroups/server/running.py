@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +23,9 @@ def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM, on uvloop where it is installed. Blocks.
 
-    The first signal drains: every socket is closed with 1001. The second drops what is left.
+    The first signal drains: every socket is closed with 1001, or 1012 with
+    `restart`. The second drops what is left and
+    cancels the handlers that still run.
 
     Args:
         app: a Handle.
@@ -32,8 +35,23 @@ def run(
     Raises:
         OSError: when the address cannot be had.
     """
+    open_standard_descriptors()
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(_serve(app, on_start, config))
+
+
+def open_standard_descriptors() -> None:
+    """Put /dev/null in the place of standard input, output and error where they are closed.
+
+    Otherwise the next descriptors that are opened are these: a socket gets what is printed, and
+    uvloop aborts when it closes one.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest that is free; for child processes as well, like any standard descriptor.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 async def _serve(

@@ -45,15 +45,16 @@ class Application(Protocol):
     def endpoint(self, scheme: str, port: int | None, proxies: Proxies | None) -> Endpoint:
         """Return what answers the requests that come to one port."""
 
-    async def settle(self, timeout: float) -> None:
-        """Wait for the handlers that still run."""
+    async def settle(self, timeout: float, hurry: asyncio.Event) -> None:
+        """Wait for the handlers that still run, in a hurry only until they are cancelled."""
 
 
 class Server:
     """Serves an application in the running loop, asyncio's or uvloop's.
 
-    An asynchronous context manager: leaving it stops accepting, closes every socket with 1001, and
-    waits for their disconnect handlers, for `drain_timeout` seconds at most.
+    An asynchronous context manager: leaving it stops accepting, closes every socket with 1001, or
+    with 1012 when it is to `restart`, and waits for their disconnect handlers, for `drain_timeout`
+    seconds at most.
 
     Attributes:
         config: the options in force.
@@ -196,17 +197,20 @@ class Server:
         """Wait until the server is closed."""
         await self._closed.wait()
 
-    async def close(self, code: int = CloseCode.GOING_AWAY, reason: str | None = None) -> None:
+    async def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Stop: accept nothing more, close every socket, wait for handlers, then drop what is left.
 
         Args:
-            code: what the sockets are closed with.
+            code: what the sockets are closed with; by default 1001, or 1012 with the option
+                `restart`.
             reason: the text beside it.
 
         Raises:
             ValueError: for a code that may not be sent; the server goes on.
             RuntimeError: in another loop than the server's.
         """
+        if code is None:
+            code = CloseCode.SERVICE_RESTART if self.config.restart else CloseCode.GOING_AWAY
         payload = close_payload(code, reason)
         if self._driver is not None and self._driver.loop is not asyncio.get_running_loop():
             raise RuntimeError(
@@ -224,7 +228,7 @@ class Server:
             self._stop_listening()
             await self._drain(driver, payload, deadline)
             driver.drop(self)
-            await self._app.settle(max(1.0, deadline - loop.time()))
+            await self._app.settle(max(1.0, deadline - loop.time()), self._hurry)
         finally:
             driver.drop(self)
             self._release(loop)
@@ -235,7 +239,7 @@ class Server:
         release_driver(loop)
 
     def hurry(self) -> None:
-        """Cut a drain short: drop what is still connected."""
+        """Cut a drain short: drop what is still connected, cancel handlers that still run."""
         self._hurry.set()
 
     def _stop_listening(self) -> None:

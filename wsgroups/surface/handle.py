@@ -20,6 +20,9 @@ from wsgroups.surface.websocket import Room
 
 logger = logging.getLogger("wsgroups")
 
+_CANCELLED_END = 1.0  # seconds that a handler may take to end when it is cancelled
+_HURRIED_END = 0.2
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -219,21 +222,27 @@ class Handle:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def settle(self, timeout: float) -> None:
+    async def settle(self, timeout: float, hurry: asyncio.Event) -> None:
         """Wait for the handlers that still run in this loop; cancel what takes longer.
 
         Args:
             timeout: seconds.
+            hurry: when it is set, they are cancelled at once.
         """
         loop = asyncio.get_running_loop()
         tasks = {t for t in self._tasks if t.get_loop() is loop and t is not asyncio.current_task()}
         if not tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=timeout)
+        done = asyncio.ensure_future(asyncio.wait(tasks))
+        hurried = asyncio.ensure_future(hurry.wait())
+        await asyncio.wait({done, hurried}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (done, hurried):
+            waiting.cancel()
+        late = {task for task in tasks if not task.done()}
         for task in late:
             task.cancel()
         if late:
-            await asyncio.wait(late, timeout=1)
+            await asyncio.wait(late, timeout=_HURRIED_END if hurry.is_set() else _CANCELLED_END)
 
     # --- running ----------------------------------------------------------------------------
 

@@ -57,10 +57,15 @@ class Runner:
         return len(self._queue) >= self._bound
 
     def put(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        """Queue a call; sync and async functions alike."""
+        """Queue a call, or raise and do nothing; sync and async functions alike."""
         self._queue.append((function, arguments))
         if self._task is None:
-            self._start()
+            try:
+                self._start()
+            except MemoryError:
+                if self._task is None:  # nobody runs who would take it
+                    self._queue.clear()
+                    raise
 
     def wind_up(self, kept: int) -> None:
         """The socket has closed: what is queued may finish within the grace, then is cancelled.
@@ -75,12 +80,16 @@ class Runner:
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
         run = self._run()
-        if _EAGER:
-            task = asyncio.Task(run, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-            if task.done():
-                return
-        else:
-            task = loop.create_task(run)
+        try:
+            if _EAGER:
+                task = asyncio.Task(run, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+            else:
+                task = loop.create_task(run)
+        except MemoryError:
+            run.close()
+            raise
+        if task.done():
+            return
         self._task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
