@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from wsgroups.server.notifying import notify
 from wsgroups.server.server import Application, Server, serve
 
 _new_loop: Callable[[], asyncio.AbstractEventLoop]
@@ -22,7 +23,8 @@ def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM, on uvloop where it is installed. Blocks.
 
-    The first signal drains: every socket is closed with 1001. The second drops what is left.
+    The first signal drains: every socket is closed with 1001. The second drops what is left. A
+    service manager that has set `NOTIFY_SOCKET` is told when it listens and when it begins to stop.
 
     Args:
         app: a Handle.
@@ -31,6 +33,7 @@ def run(
 
     Raises:
         OSError: when the address cannot be had.
+        ValueError: for a value that cannot work.
     """
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(_serve(app, on_start, config))
@@ -58,6 +61,8 @@ async def _serve(
         try:
             if on_start is not None:
                 on_start(server)
+            notify("READY=1")
             await stopping.wait()
+            notify("STOPPING=1")
         finally:
             await server.close()
