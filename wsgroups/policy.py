@@ -103,6 +103,9 @@ class GroupPolicy:
     handler_grace: float = option(
         5.0, "how long a suspended handler may go on after its socket has closed"
     )
+    cancel_on_disconnect: bool = option(
+        False, "cancel the suspended handler of a message as soon as its socket has closed"
+    )
     compression: Compression | bool = option(
         False, "compress with clients that can: True, or a Compression that says how"
     )
