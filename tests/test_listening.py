@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect, unix_connect
 
-from tests.faults.conftest import can_make_namespaces
 from tests.support import PATIENCE, Program, ask, request
 from wsgroups import Handle, ServerConfig, serve, testing
 
@@ -354,15 +354,25 @@ async def test_a_shared_port_is_served_by_all_who_share_it() -> None:
     assert answers == {b"one", b"two"}  # each by chance: all 64 to one of them is 2 to the -63
 
 
-ALONE = [
-    *("unshare", "--net", "sh", "-c"),
-    '{} && ip link set lo up && ip address add fe80::1/64 dev lo nodad && shift && exec "$@"',
-]
-
-
-def inside(preparation: str) -> list[str]:
+def inside(preparation: str = "true") -> list[str]:
     """What starts a program in a network of its own, where only the loopback interface is."""
-    return [*ALONE[:-1], ALONE[-1].replace("{} && ", preparation), "sh", ""]
+    script = (
+        f'{preparation} && ip link set lo up && ip address add fe80::1/64 dev lo nodad && exec "$@"'
+    )
+    return ["unshare", "--net", "--mount", "sh", "-c", script, "sh"]
+
+
+def can_be_inside() -> bool:
+    """True when this user may make such a network."""
+    try:
+        return subprocess.run([*inside(), "true"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+needs_namespaces = pytest.mark.skipif(
+    not can_be_inside(), reason="this user may not make a network of its own"
+)
 
 
 CONNECTS = """
@@ -391,18 +401,17 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
-@pytest.mark.skipif(not can_make_namespaces(), reason="this user may not make namespaces")
+@needs_namespaces
 def test_an_address_of_one_interface_is_served(tmp_path: Path) -> None:
-    with Program("-c", CONNECTS, "fe80::1%lo", cwd=tmp_path, prefix=inside("")) as program:
+    with Program("-c", CONNECTS, "fe80::1%lo", cwd=tmp_path, prefix=inside()) as program:
         assert program.wait() == 0, program.output
     assert program.output.startswith("http://[fe80::1%25lo]:8080 ['fe80::1']\nfrom fe80::1\n")
 
 
-@pytest.mark.skipif(not can_make_namespaces(), reason="this user may not make namespaces")
+@needs_namespaces
 def test_a_name_may_stand_for_an_address_that_the_machine_has_not(tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text("127.0.0.1 both\n2001:db8::1 both\n2001:db8::1 none\n")
-    hosts = f"mount --make-rprivate / && mount --bind {tmp_path / 'hosts'} /etc/hosts && "
-    prefix = ["unshare", "--mount", *inside(hosts)]
+    prefix = inside(f"mount --bind {tmp_path / 'hosts'} /etc/hosts")  # unshare made it private
     with Program("-c", CONNECTS, "both", cwd=tmp_path, prefix=prefix) as program:
         assert program.wait() == 0, program.output
     assert program.output.startswith("http://127.0.0.1:8080 ['127.0.0.1']\n")
@@ -597,7 +606,8 @@ def test_a_service_manager_is_told_when_it_listens_and_when_it_stops(
 def test_a_service_manager_that_is_gone_changes_nothing(folder: Path) -> None:
     variables = {"NOTIFY_SOCKET": str(folder / "nobody")}
     with command(folder, "--port", "0", variables=variables) as program:
-        assert echoes(connect(f"ws://127.0.0.1:{program.port()}/"))
+        port = program.port()
+        program.wait_for("the service manager could not be told READY=1")
+        assert echoes(connect(f"ws://127.0.0.1:{port}/"))
         program.send_signal(signal.SIGTERM)
         assert program.wait() == 0
-    assert "the service manager could not be told READY=1" in program.output
