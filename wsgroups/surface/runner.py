@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from wsgroups.connection.calls import ErrorHandling
@@ -14,6 +14,14 @@ from wsgroups.connection.connection import Connection
 _EAGER = sys.version_info >= (3, 12)
 
 Event = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+def begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Make a task of a coroutine; on Python 3.12 and later it has run up to its first wait then."""
+    loop = asyncio.get_running_loop()
+    if _EAGER:
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+    return loop.create_task(coroutine)
 
 
 class Runner:
@@ -80,15 +88,10 @@ class Runner:
                 self._cancel()
 
     def _start(self) -> None:
-        loop = asyncio.get_running_loop()
         self._is_active = True
-        run = self._run()
-        if _EAGER:
-            task = asyncio.Task(run, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-            if task.done():
-                return
-        else:
-            task = loop.create_task(run)
+        task = begin(self._run())
+        if task.done():
+            return
         self._task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
