@@ -243,6 +243,25 @@ async def test_several_sockets_of_any_kind_may_be_inherited(tmp_path: Path) -> N
     assert path.exists()  # whoever made it removes it
 
 
+async def test_an_inherited_socket_of_both_families_tells_ipv4_addresses_as_such() -> None:
+    """What systemd opens for `ListenStream=80`."""
+    sock = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    port = sock.getsockname()[1]
+    handle = Handle()
+    handle.get("/")(lambda request: [request.client[0], request.scheme])
+    async with serve(handle, fd=[sock.detach()], trusted_proxies=["127.0.0.1"]):
+        for host, header, client in (
+            ("127.0.0.1", "X: y", b"127.0.0.1"),
+            ("::1", "X-Forwarded-For: 203.0.113.9", b"::1"),
+            ("127.0.0.1", "X-Forwarded-For: 203.0.113.9", b"203.0.113.9"),
+        ):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(request("/", header, "Connection: close"))
+            assert (await reader.read()).endswith(b'["%s","http"]' % client)
+            writer.close()
+            await writer.wait_closed()
+
+
 async def test_a_unix_socket_without_a_file_may_be_inherited() -> None:
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(f"\0wsgroups-{os.getpid()}")
