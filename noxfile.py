@@ -18,7 +18,7 @@ import nox
 
 ROOT = Path(__file__).parent
 DIST = ROOT / "dist"
-VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
+VERSIONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 COMPILED = ("codec/frames", "connection/connection", "drivers/epoll", "surface/websocket")
 
 # The versions that pyenv has, whichever of them it would choose.
