@@ -15,7 +15,7 @@ ROUNDS ?= 1
 SANITIZED := build/asan
 ASAN_SECONDS ?= 60
 
-.PHONY: demo test check docs format bench asan fuzz soak autobahn browser-test install clean
+.PHONY: demo test wheel test-wheel test-all check docs format bench asan fuzz soak autobahn browser-test install clean
 
 install: $(STAMP)
 
@@ -30,6 +30,17 @@ demo: install  ## start the chat and print its address
 
 test: install  ## every change: minutes, on all cores
 	$(BIN)/python -m pytest -n auto
+
+NOX = $(BIN)/pip install --quiet 'wsgroups[dist]' && $(BIN)/nox
+
+wheel: install  ## sdist and wheel in dist/, examined
+	$(NOX) -s dist
+
+test-wheel: install  ## every test against the wheel, in an environment with nothing else in it
+	$(NOX) -s dist wheel-$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+test-all: install  ## the same on every Python from 3.11 on that is here
+	$(NOX) -s dist wheel
 
 check: install  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

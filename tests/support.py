@@ -9,7 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -273,9 +273,12 @@ class Wire:
 async def wire(server: Server) -> AsyncIterator[Wire]:
     """A raw connection to a server."""
     loop = asyncio.get_running_loop()
-    if server.config.uds:
+    if server.is_unix:
         sock = socket.socket(socket.AF_UNIX)
-        address: Any = server.config.uds
+        address: Any = server.sockets[0].getsockname()
+    elif ":" in server.host:
+        sock = socket.socket(socket.AF_INET6)
+        address = (server.host, server.port)
     else:
         sock = socket.socket()
         address = (server.host, server.port)
@@ -302,14 +305,26 @@ class Program:
     Args:
         arguments: what follows `python`.
         cwd: where it runs.
+        prefix: a program that starts it, with arguments.
+        pass_fds: descriptors that it inherits.
+        variables: of its environment, beside ours.
     """
 
-    def __init__(self, *arguments: str, cwd: Path) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: Path,
+        prefix: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.output = ""
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "COLUMNS": "200"}
         environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+        environment.update(variables or {})
         self._process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [*prefix, sys.executable, *arguments],
+            pass_fds=pass_fds,
             cwd=cwd,
             env=environment,
             stdout=subprocess.PIPE,

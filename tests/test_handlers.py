@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from tests.support import (
     BINARY,
     CLOSE,
+    PATIENCE,
     PING,
     PONG,
     TEXT,
@@ -839,3 +841,267 @@ async def test_a_suspended_handler_is_cancelled_when_its_grace_is_over() -> None
         connection.reset()
         await soon(gone.wait())
     assert log == ["first", "cancelled"]
+
+
+# --- cancelling, and beginning at once ------------------------------------------------------
+
+
+async def hang(log: list[str], what: str) -> None:
+    """Wait for ever, and note how that ended."""
+    log.append(what)
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError:
+        log.append(f"{what} cancelled")
+        raise
+
+
+class Parting:
+    """A group whose handlers hang where they are told to, and what happened in which order."""
+
+    def __init__(self, **policy: Any) -> None:
+        self.log: list[str] = []
+        self.gone = asyncio.Event()
+        self.handle = Handle()
+        self.handle.group("room", **policy)
+        self.gate = Gate(self.handle)
+        self.handle.websocket("room")(self.on_text)
+        self.handle.websocket_disconnect("room")(self.on_disconnect)
+        self.handle.websocket_error("room")(lambda error, ws: self.log.append(repr(error)))
+
+    async def on_text(self, message: str, ws: WebSocket) -> None:
+        await hang(self.log, message)
+
+    async def on_disconnect(self, ws: WebSocket) -> None:
+        await turns()
+        self.log.append("gone")
+        self.gone.set()
+
+    async def run(self, *messages: str, began: int = 1) -> list[str]:
+        """Send these, break the connection off, and return what happened until all is over."""
+        async with serve(self.handle, port=0) as server, wire(server) as connection:
+            await connection.upgrade()
+            await connection.send(b"".join(frame(TEXT, m.encode()) for m in messages))
+            await until(lambda: len(self.log) == began)
+            connection.reset()
+            await soon(self.gone.wait())
+        return self.log
+
+
+async def test_a_suspended_handler_is_cancelled_with_its_socket_where_that_is_asked_for() -> None:
+    log = await Parting(cancel_on_disconnect=True, handler_grace=1000).run("first", "second")
+    assert log == ["first", "first cancelled", "gone"]
+
+
+async def test_the_socket_closes_before_the_handler_is_cancelled_and_not_when_it_is_about_to() -> (
+    None
+):
+    parting = Parting(cancel_on_disconnect=True, handler_grace=1000)
+    async with serve(parting.handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        ws = await parting.gate.next()
+        await connection.send(frame(TEXT, b"first"))
+        await until(lambda: parting.log)
+        ws.disconnect()
+        assert await connection.closing() == (1000, "")
+        await turns(10)
+        assert parting.log == ["first"]
+        await connection.send(frame(CLOSE, b"\x03\xe8"))
+        await soon(parting.gone.wait())
+    assert parting.log == ["first", "first cancelled", "gone"]
+
+
+async def test_a_connect_handler_is_cancelled_with_its_socket_as_well() -> None:
+    parting = Parting(cancel_on_disconnect=True, handler_grace=1000)
+
+    @parting.handle.websocket_connect("room")
+    async def on_connect(ws: WebSocket) -> None:
+        await hang(parting.log, "connect")
+
+    assert await parting.run("first") == ["connect", "connect cancelled", "gone"]
+
+
+async def test_a_message_that_comes_together_with_the_end_never_costs_the_disconnect() -> None:
+    """On Python 3.11 its task has not begun when the socket closes."""
+    for _ in range(20):
+        parting = Parting(cancel_on_disconnect=True, handler_grace=1000)
+        async with serve(parting.handle, port=0) as server:
+            async with wire(server) as connection:
+                await connection.upgrade()
+                await connection.send(frame(TEXT, b"first") + frame(CLOSE, b"\x03\xe8"))
+                assert await connection.closing() == (1000, "")
+            await soon(parting.gone.wait())
+        assert parting.log in (["gone"], ["first", "first cancelled", "gone"])
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+async def test_a_handler_that_will_not_be_cancelled_is_told_again_when_its_grace_is_over(
+    cancels: bool,
+) -> None:
+    parting = Parting(cancel_on_disconnect=cancels, handler_grace=0.05)
+    loop = asyncio.get_running_loop()
+
+    async def stubborn(message: bytes, ws: WebSocket) -> None:
+        parting.log.append("began")
+        try:
+            await loop.create_future()
+        finally:
+            parting.log.append("once")
+            if cancels:
+                try:
+                    await loop.create_future()
+                finally:
+                    parting.log.append("twice")
+
+    parting.handle.websocket("room", kind="binary")(stubborn)
+    async with serve(parting.handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(BINARY))
+        await until(lambda: parting.log)
+        connection.reset()
+        await soon(parting.gone.wait())
+    assert parting.log == ["began", "once", *["twice"] * cancels, "gone"]
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+async def test_the_disconnect_handler_knows_nothing_of_the_cancellation(
+    swallows: bool, error_log: list[logging.LogRecord]
+) -> None:
+    """A task group in a task with a cancellation pending would raise that and hide the error."""
+    parting = Parting(cancel_on_disconnect=True, handler_grace=1000)
+    found: list[BaseException] = []
+
+    async def swallow(message: bytes, ws: WebSocket) -> None:
+        parting.log.append("first")
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            if not swallows:
+                raise
+
+    async def fail() -> None:
+        raise LookupError
+
+    @parting.handle.websocket_disconnect("other")
+    async def on_disconnect(ws: WebSocket) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+        except BaseException as error:
+            found.append(error)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await asyncio.get_running_loop().create_future()
+        parting.gone.set()
+
+    parting.handle.group("other", cancel_on_disconnect=True)
+    parting.handle.websocket("other")(swallow)
+    Gate(parting.handle, "other", "/other")
+    async with serve(parting.handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade("/other")
+        await connection.send(frame(BINARY))
+        await until(lambda: parting.log)
+        connection.reset()
+        await soon(parting.gone.wait())
+    (error,) = found
+    assert isinstance(error, ExceptionGroup)
+    assert not error_log
+
+
+async def test_an_error_handler_is_not_cancelled_with_its_socket(
+    error_log: list[logging.LogRecord],
+) -> None:
+    handle = Handle()
+    handle.group("room", cancel_on_disconnect=True, handler_grace=1000)
+    Gate(handle)
+    log: list[str] = []
+    may_end = asyncio.Event()
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        raise RuntimeError
+
+    @handle.websocket_error("room")
+    async def on_error(error: BaseException, ws: WebSocket) -> None:
+        log.append("error")
+        await may_end.wait()
+        log.append("error handled")
+
+    handle.websocket_disconnect("room")(lambda ws: log.append("gone"))
+    async with serve(handle, port=0) as server:
+        async with wire(server) as connection:
+            await connection.upgrade()
+            await connection.send(frame(TEXT, b"x"))
+            assert await connection.closing() == (1011, "")
+        await until(lambda: not handle.group("room").ids())
+        await turns(20)
+        assert log == ["error"]
+        may_end.set()
+        await until(lambda: len(log) == 3)
+    assert log == ["error", "error handled", "gone"]
+    assert len(error_log) == 1
+
+
+async def test_a_handler_that_cancels_itself_has_failed(
+    error_log: list[logging.LogRecord],
+) -> None:
+    parting = Parting(cancel_on_disconnect=True)
+
+    async def cancel_itself(message: bytes, ws: WebSocket) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await turns()
+
+    parting.handle.websocket("room", kind="binary")(cancel_itself)
+    async with serve(parting.handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(BINARY))
+        assert await connection.closing() == (1011, "")
+        connection.sock.close()
+        await soon(parting.gone.wait())
+    assert parting.log == ["CancelledError()", "gone"]
+    assert len(error_log) == 1
+
+
+async def test_a_handler_is_in_a_task_of_its_own_from_its_first_line() -> None:
+    handle = Handle()
+    Gate(handle)
+    seen: list[Any] = []
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        before = asyncio.current_task()
+        seen.append(before)
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+            group.create_task(turns())
+        seen.append(asyncio.current_task() is before)
+        ws.send(message)
+
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"x"))
+        assert await connection.frame() == (TEXT, b"x")
+    task, is_the_same = seen
+    assert isinstance(task, asyncio.Task)
+    assert task is not asyncio.current_task()
+    assert is_the_same
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks begin at once from Python 3.12 on")
+async def test_a_handler_that_does_not_suspend_takes_no_turn_of_the_loop() -> None:
+    handle = Handle()
+    gate = Gate(handle)
+    order: list[str] = []
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        order.append(message)
+        asyncio.get_running_loop().call_soon(order.append, "a turn")
+
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await gate.next()
+        await connection.send(b"".join(frame(TEXT, name) for name in (b"1", b"2", b"3")))
+        await until(lambda: "a turn" in order)
+    assert order[:4] == ["1", "2", "3", "a turn"]

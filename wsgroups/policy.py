@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -13,9 +13,20 @@ SlowConsumer = Literal["disconnect", "drop_newest", "drop_oldest", "conflate", "
 ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
 
 
-def option(default: Any, help: str) -> Any:
-    """Return a dataclass field with its explanation."""
-    return field(default=default, metadata={"help": help})
+def option(default: Any, help: str, read: Callable[[str], Any] | None = None) -> Any:
+    """Return a dataclass field with its explanation; `read` makes its value of a flag's text."""
+    return field(default=default, metadata={"help": help, "read": read})
+
+
+def _octal(text: str) -> int:
+    try:
+        return int(text, 8)
+    except ValueError:
+        raise ValueError(f"{text!r} is no octal number, such as 660") from None
+
+
+def _descriptor(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +103,9 @@ class GroupPolicy:
     handler_grace: float = option(
         5.0, "how long a suspended handler may go on after its socket has closed"
     )
+    cancel_on_disconnect: bool = option(
+        False, "cancel the suspended handler of a message as soon as its socket has closed"
+    )
     compression: Compression | bool = option(
         False, "compress with clients that can: True, or a Compression that says how"
     )
@@ -148,6 +162,14 @@ class ServerConfig:
     host: str = option("127.0.0.1", "address to listen on")
     port: int = option(8080, "port to listen on; 0 picks a free one")
     uds: str | None = option(None, "path of a Unix socket to listen on instead")
+    uds_mode: int | None = option(
+        None, "permissions of that socket, 660 for example; None: by the umask", _octal
+    )
+    uds_owner: str | None = option(None, "its owner: 'user', 'user:group' or ':group'")
+    fd: Collection[int | str] = option(
+        (), "inherited sockets to listen on instead: numbers, or 'systemd'", _descriptor
+    )
+    reuse_port: bool = option(False, "let other processes listen on the same port (SO_REUSEPORT)")
     backlog: int = option(2048, "connections the kernel keeps waiting")
     handshake_timeout: float = option(10.0, "from accept to the end of the request")
     keep_alive_timeout: float = option(5.0, "how long a connection may wait between requests")
@@ -182,6 +204,7 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming them."""
+        self._check_sockets()
         _require(
             not isinstance(self.trusted_proxies, str),
             "trusted_proxies",
@@ -210,6 +233,27 @@ class ServerConfig:
         _require(0 <= self.port <= 65535, "port", "0 to 65535", self.port)
         for name in ("handshake_timeout", "keep_alive_timeout", "drain_timeout"):
             _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+
+    def _check_sockets(self) -> None:
+        """Refuse descriptors that are none, and options that say two things about one socket."""
+        fd, is_list = self.fd, isinstance(self.fd, Collection) and not isinstance(self.fd, str)
+        _require(is_list, "fd", "a list", fd)
+        for each in fd:
+            is_known = each.partition(":")[0] == "systemd" if isinstance(each, str) else each >= 0
+            _require(is_known, "fd", "numbers, 'systemd' or 'systemd:NAME'", each)
+        _require(len(set(fd)) == len(fd), "fd", "a list without repetitions", fd)
+        _require(not fd or self.uds is None, "fd", "empty with uds: it is one or the other", fd)
+        _require(
+            not self.reuse_port or (self.uds is None and not fd),
+            "reuse_port",
+            "False with uds or fd: only ports that are opened here can be shared",
+            self.reuse_port,
+        )
+        for name in ("uds_mode", "uds_owner"):
+            value = getattr(self, name)
+            _require(value is None or self.uds is not None, name, "None without uds", value)
+        mode = self.uds_mode
+        _require(mode is None or 0 <= mode <= 0o777, "uds_mode", "0 to 0o777", mode)
 
 
 def _require(holds: bool, name: str, rule: str, value: object) -> None:

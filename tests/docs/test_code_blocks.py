@@ -30,6 +30,7 @@ The README is woven into `tests/docs/README.frame`, which holds the comments tha
 
 import ast
 import asyncio
+import configparser
 import importlib
 import inspect
 import json
@@ -195,6 +196,8 @@ def _check_other(block: Block, directory: Path, port: str) -> None:
         assert checked.returncode == 0, f"{block.where}:\n{checked.stderr}"
     elif block.language == "toml":
         tomllib.loads(block.text)
+    elif block.language == "ini":
+        configparser.ConfigParser(strict=False).read_string(block.text)
     elif block.language == "json":
         json.loads(block.text)
     else:

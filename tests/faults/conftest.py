@@ -8,7 +8,7 @@ def _can_make_namespaces() -> bool:
     """True when this user may make a namespace with a link in it."""
     if not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
         return False
-    probe = ["unshare", "--net", "ip", "link", "add", "a", "type", "veth", "peer", "name", "b"]
+    probe = ["unshare", "--net", "ip", "link", "add", "one", "type", "veth", "peer", "name", "two"]
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.service import ROOT, Clients, Peer, Service
+import wsgroups
+from tests.faults.service import Clients, Peer, Service
 from tests.faults.shim import Shim
 from tests.support import PONG, frame
 
 # A peer that says nothing is given up after a second.
 QUICK = {"ping_interval": 0.5, "ping_timeout": 0.5}
 LOOPS = ["asyncio", "uvloop"]
+PACKAGE = Path(wsgroups.__file__).parent
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -134,8 +136,8 @@ _READS_IT = re.compile(
 
 def test_only_ids_and_the_date_header_look_at_the_wall_clock() -> None:
     found = {}
-    for file in sorted((ROOT / "wsgroups").rglob("*.p*")):
+    for file in sorted(PACKAGE.rglob("*.p*")):
         if file.suffix in (".py", ".pyx", ".pxd"):
             for reading in _READS_IT.findall(file.read_text()):
-                found[str(file.relative_to(ROOT))] = reading
+                found[str(file.relative_to(PACKAGE.parent))] = reading
     assert found == _WALL_CLOCK

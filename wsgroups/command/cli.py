@@ -34,6 +34,18 @@ def _config_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return what makes a value of a flag's text, by the option's own function."""
+
+    def text(given: str) -> Any:  # the name stands in the help
+        try:
+            return read(given)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return text
+
+
 def _option(field: Field[Any], kind: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     name = "--" + field.name.replace("_", "-")
     if kind is bool:
@@ -42,6 +54,8 @@ def _option(field: Field[Any], kind: Any) -> Callable[[Callable[..., None]], Cal
         accepted: Any = click.Choice(typing.get_args(kind))
     else:
         accepted = kind if kind in (int, float) else str
+    if field.metadata["read"] is not None:
+        accepted = _reader(field.metadata["read"])
     return click.option(
         name,
         type=accepted,
@@ -74,6 +88,8 @@ def main(target: str, log_level: str, reload: bool, **config: Any) -> None:
     _log_to_terminal(log_level)
     try:
         if reload:
+            if config["fd"]:
+                raise click.UsageError("--fd and --reload: only this process has inherited it")
             run_with_reload(sys.argv)
             return
         run(load(target), on_start=_announce, **config)

@@ -11,12 +11,17 @@ _MAPPED = bytes(10) + b"\xff\xff"  # an IPv4 address in an IPv6 one (RFC 4291 se
 
 
 def format_address(address: bytes) -> tuple[str, int] | None:
-    """Return `(address, port)` of a `sockaddr_in` or `sockaddr_in6`; None for a Unix socket."""
+    """Return `(address, port)` of a `sockaddr_in` or `sockaddr_in6`; None for a Unix socket.
+
+    An inherited socket may take IPv4 as well (IPV6_V6ONLY is off): its clients have IPv4 addresses.
+    """
     family = int.from_bytes(address[:2], sys.byteorder)
     port = int.from_bytes(address[2:4], "big")
     if family == socket.AF_INET:
         return socket.inet_ntop(socket.AF_INET, address[4:8]), port
     if family == socket.AF_INET6:
+        if address[8:20] == _MAPPED:
+            return socket.inet_ntop(socket.AF_INET, address[20:24]), port
         return socket.inet_ntop(socket.AF_INET6, address[8:24]), port
     return None
 

@@ -1,26 +1,75 @@
-"""Listening sockets."""
+"""Listening sockets: made here, or inherited; and what is to be undone when they are closed."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import stat
+from collections.abc import Callable
 
 from wsgroups.policy import ServerConfig
+from wsgroups.server.inherited import inherited_sockets
+
+logger = logging.getLogger("wsgroups")
+
+# A host name may stand for an address that this machine has not, ::1 without IPv6 for example.
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def open_sockets(config: ServerConfig) -> list[socket.socket]:
-    """Return the bound, listening, non-blocking sockets that a configuration asks for.
+class Listening:
+    """Bound, listening, non-blocking sockets.
+
+    Attributes:
+        sockets: at least one.
+    """
+
+    def __init__(self, sockets: list[socket.socket], file: _SocketFile | None = None) -> None:
+        self.sockets = sockets
+        self._file = file
+
+    def close(self) -> None:
+        """Close the sockets, and remove the file of a Unix socket that was made here."""
+        if self._file is not None:
+            self._file.remove()  # first: while it is open, no other file can have its number
+        for sock in self.sockets:
+            sock.close()
+
+
+def open_sockets(config: ServerConfig) -> Listening:
+    """Return the sockets that a configuration asks for.
 
     A host name may stand for several addresses; with port 0 all get the same free port.
 
     Raises:
         OSError: with the address in its message.
+        ValueError: when `uds_owner` names nobody.
     """
+    if config.fd:
+        return Listening(inherited_sockets(config.fd))
     if config.uds is not None:
-        return [_unix_socket(config.uds, config.backlog)]
+        return _unix_socket(config.uds, config)
+    return Listening(_tcp_sockets(config))
+
+
+def describe(sock: socket.socket) -> tuple[str, int]:
+    """Return host and port of a socket; the path and 0 of a Unix socket, `@name` without a file."""
+    address = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        path = os.fsdecode(address)
+        return ("@" + path[1:] if path.startswith("\0") else path), 0
+    host, port, *rest = address
+    if rest and rest[1]:  # a link-local address means something on one interface only
+        host = f"{host}%{socket.if_indextoname(rest[1])}"
+    return host, port
+
+
+# --- TCP ------------------------------------------------------------------------------------
+
+
+def _tcp_sockets(config: ServerConfig) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(
             config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -28,12 +77,22 @@ def open_sockets(config: ServerConfig) -> list[socket.socket]:
     except socket.gaierror as error:
         raise OSError(f"host {config.host!r} cannot be resolved: {error.strerror}") from None
     sockets: list[socket.socket] = []
+    missing: OSError | None = None
     port = config.port
     try:
         for family, *_, address in dict.fromkeys(found):
-            if family in (socket.AF_INET, socket.AF_INET6):
-                sockets.append(_tcp_socket(family, (str(address[0]), port), config.backlog))
-                port = sockets[0].getsockname()[1]
+            if family not in (socket.AF_INET, socket.AF_INET6):
+                continue
+            try:
+                sockets.append(_tcp_socket(family, (address[0], port, *address[2:]), config))
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                missing = error
+                continue
+            port = sockets[0].getsockname()[1]
+        if not sockets:
+            raise missing or OSError(f"host {config.host!r} has no IP address")
     except OSError:
         for sock in sockets:
             sock.close()
@@ -42,19 +101,24 @@ def open_sockets(config: ServerConfig) -> list[socket.socket]:
 
 
 def _tcp_socket(
-    family: socket.AddressFamily, address: tuple[str, int], backlog: int
+    family: socket.AddressFamily, address: tuple[object, ...], config: ServerConfig
 ) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = None
     try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
         if os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if config.reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
+            # 0.0.0.0 is a socket of its own, so that an IPv4 peer is never seen as ::ffff:1.2.3.4.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
-        sock.listen(backlog)
+        sock.listen(config.backlog)
         sock.setblocking(False)
     except OSError as error:
-        sock.close()
+        if sock is not None:
+            sock.close()
         hint = "; another program listens there" if error.errno == errno.EADDRINUSE else ""
         raise OSError(
             error.errno, f"cannot listen on {address[0]} port {address[1]}: {error.strerror}{hint}"
@@ -62,25 +126,113 @@ def _tcp_socket(
     return sock
 
 
-def _unix_socket(path: str, backlog: int) -> socket.socket:
+# --- Unix sockets ---------------------------------------------------------------------------
+
+
+class _SocketFile:
+    """The file of a Unix socket that was just bound.
+
+    Args:
+        path: where it is.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(path)  # the working directory may change
+        found = os.lstat(path)
+        self._number = found.st_dev, found.st_ino
+
+    def grant(self, mode: int | None, user: int, group: int) -> None:
+        """Set its permissions and owner; -1 leaves user or group as they are.
+
+        By a descriptor of the file: whoever may write to the directory could put a link to another
+        file in its place.
+        """
+        if mode is None and (user, group) == (-1, -1):
+            return
+        fd = os.open(self._path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            found = os.fstat(fd)
+            if (found.st_dev, found.st_ino) != self._number:
+                raise OSError(errno.EEXIST, "another file has taken its place")
+            os.chown(f"/proc/self/fd/{fd}", user, group)
+            if mode is not None:
+                os.chmod(f"/proc/self/fd/{fd}", mode)
+        finally:
+            os.close(fd)
+
+    def remove(self) -> None:
+        """Remove it, unless another server has put its own there meanwhile."""
+        try:
+            found = os.lstat(self._path)
+            if (found.st_dev, found.st_ino) == self._number:
+                os.unlink(self._path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # no reason to let the clients wait
+            logger.warning("the Unix socket could not be removed: %s", error)
+
+
+def _unix_socket(path: str, config: ServerConfig) -> Listening:
+    user, group = _owner(config.uds_owner)
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
             os.unlink(path)  # left behind by a server that was killed
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    file: _SocketFile | None = None
     try:
         sock.bind(path)
-        sock.listen(backlog)
+        file = _SocketFile(path)
+        file.grant(config.uds_mode, user, group)
+        sock.listen(config.backlog)  # until here every connect is refused, whatever the mode
         sock.setblocking(False)
     except OSError as error:
-        sock.close()
-        raise OSError(error.errno, f"cannot listen on {path}: {error.strerror}") from None
-    return sock
+        Listening([sock], file).close()
+        raise OSError(error.errno, f"cannot listen on {path}: {_explained(error)}") from None
+    return Listening([sock], file)
+
+
+def _explained(error: OSError) -> str:
+    """What went wrong, with a hint where the kernel's words leave one at a loss."""
+    if error.filename is not None and error.errno == errno.EPERM:
+        return "only root may give the socket to another user or a group it is not in itself"
+    if error.errno == errno.EADDRINUSE:
+        return f"{error.strerror}; another program listens there, or the file is no socket"
+    return error.strerror or str(error)
 
 
 def _answers(path: str) -> bool:
+    """True unless nobody can ever have listened there since the last one who did was killed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # where the queue is full, connect() would wait
         try:
             probe.connect(path)
-        except OSError:
+        except ConnectionRefusedError:
             return False
+        except OSError:
+            return True
     return True
+
+
+def _owner(owner: str | None) -> tuple[int, int]:
+    """The numbers of user and group that `uds_owner` names; -1 for one that it does not."""
+    if owner is None:
+        return -1, -1
+    import grp  # not on Windows
+    import pwd
+
+    user, _, group = owner.partition(":")
+    return (
+        _number(user, "user", lambda name: pwd.getpwnam(name).pw_uid),
+        _number(group, "group", lambda name: grp.getgrnam(name).gr_gid),
+    )
+
+
+def _number(name: str, kind: str, look_up: Callable[[str], int]) -> int:
+    if not name:
+        return -1
+    try:
+        return look_up(name)
+    except KeyError:
+        if name.isdecimal():
+            return int(name)
+        raise ValueError(f"uds_owner: there is no {kind} {name!r} on this machine") from None

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from wsgroups.server.notifying import notify
 from wsgroups.server.server import Application, Server, serve
 
 _new_loop: Callable[[], asyncio.AbstractEventLoop]
@@ -23,9 +24,9 @@ def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM, on uvloop where it is installed. Blocks.
 
-    The first signal drains: every socket is closed with 1001, or 1012 with
-    `restart`. The second drops what is left and
-    cancels the handlers that still run.
+    The first signal drains: every socket is closed with 1001, or 1012 with `restart`. The second
+    drops what is left and cancels the handlers that still run. A service manager that has set
+    `NOTIFY_SOCKET` is told when it listens and when it begins to stop.
 
     Args:
         app: a Handle.
@@ -34,6 +35,7 @@ def run(
 
     Raises:
         OSError: when the address cannot be had.
+        ValueError: for a value that cannot work.
     """
     open_standard_descriptors()
     with asyncio.Runner(loop_factory=_new_loop) as runner:
@@ -76,6 +78,8 @@ async def _serve(
         try:
             if on_start is not None:
                 on_start(server)
+            notify("READY=1")
             await stopping.wait()
+            notify("STOPPING=1")
         finally:
             await server.close()

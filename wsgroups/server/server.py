@@ -23,7 +23,7 @@ from wsgroups.connection.stream import Driver, limit_write_buffers
 from wsgroups.drivers.choice import acquire_driver, release_driver
 from wsgroups.errors import HTTPError
 from wsgroups.policy import ServerConfig, check_options
-from wsgroups.server.listening import open_sockets
+from wsgroups.server.listening import Listening, describe, open_sockets
 
 logger = logging.getLogger("wsgroups")
 
@@ -64,9 +64,10 @@ class Server:
     def __init__(self, app: Application, config: ServerConfig) -> None:
         self.config = config
         self._app = app
-        self._sockets: list[socket.socket] = []
+        self._listening: Listening | None = None
         self._endpoints: list[Endpoint] = []
         self._host, self._port = config.uds or config.host, 0 if config.uds else config.port
+        self._is_unix = config.uds is not None
         self._listeners: list[Callable[[], None]] = []  # what stops each
         self._driver: Driver | None = None
         self._hurry = asyncio.Event()
@@ -97,7 +98,7 @@ class Server:
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
         """The listening sockets."""
-        return tuple(self._sockets)
+        return () if self._listening is None else tuple(self._listening.sockets)
 
     @property
     def port(self) -> int:
@@ -106,15 +107,21 @@ class Server:
 
     @property
     def host(self) -> str:
-        """The address it listens on, or the path of its Unix socket."""
+        """The address it listens on, the first of several, or the path of its Unix socket."""
         return self._host
+
+    @property
+    def is_unix(self) -> bool:
+        """True when `host` is the path of a Unix socket; `@name` for one without a file."""
+        return self._is_unix
 
     @property
     def url(self) -> str:
         """Where a browser finds it: `http://127.0.0.1:8080`."""
-        if self.config.uds:
-            return f"http+unix://{self.config.uds}"
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        if self._is_unix:
+            return f"http+unix://{self.host}"
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        host = host.replace("%", "%25")  # RFC 6874 section 2
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
@@ -143,6 +150,7 @@ class Server:
 
         Raises:
             OSError: when the address cannot be had.
+            ValueError: when `uds_owner` names nobody.
         """
         if self._driver is not None:
             raise RuntimeError("this server was started already")
@@ -155,17 +163,16 @@ class Server:
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Listen, and set `_driver` to what serves those who come."""
-        self._sockets = open_sockets(self.config)
+        listening = open_sockets(self.config)
         try:
             driver = self._driver = acquire_driver(loop)
         except BaseException:
-            for sock in self._sockets:
-                sock.close()
-            self._sockets = []
+            listening.close()
             raise
-        if self.config.uds is None:
-            self._host, self._port = self._sockets[0].getsockname()[:2]
-        for sock in self._sockets:
+        self._listening = listening
+        self._is_unix = self.sockets[0].family == socket.AF_UNIX
+        self._host, self._port = describe(self.sockets[0])
+        for sock in self.sockets:
             is_tcp = sock.family != socket.AF_UNIX
             port = sock.getsockname()[1] if is_tcp else None
             driver.listen(sock.fileno(), self._acceptor(port))
@@ -219,7 +226,7 @@ class Server:
             )
         driver, self._driver = self._driver, None
         if driver is None:
-            if self._sockets:  # it was started, and somebody else is closing it
+            if self._listening is not None:  # it was started, and somebody else is closing it
                 await self._closed.wait()
             return
         loop = asyncio.get_running_loop()
@@ -247,15 +254,8 @@ class Server:
             endpoint.is_closing = True
         while self._listeners:
             self._listeners.pop()()
-        for sock in self._sockets:
-            sock.close()
-        if self.config.uds:
-            try:
-                os.unlink(self.config.uds)
-            except FileNotFoundError:
-                pass
-            except OSError as error:  # no reason to let the clients wait
-                logger.warning("the Unix socket could not be removed: %s", error)
+        if self._listening is not None:
+            self._listening.close()
 
     async def _drain(self, driver: Driver, payload: bytes, deadline: float) -> None:
         """Close every connection and wait until they are gone, in time or in a hurry."""

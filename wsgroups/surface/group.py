@@ -110,7 +110,13 @@ class Group(SocketSet):
 
     def _runner(self, connection: Connection) -> Runner:
         policy = self.policy
-        return Runner(connection, policy.max_queued_events, policy.handler_grace, self._tasks)
+        return Runner(
+            connection,
+            policy.max_queued_events,
+            policy.handler_grace,
+            policy.cancel_on_disconnect,
+            self._tasks,
+        )
 
     # --- registration -----------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from wsgroups.surface.group import Group
 from wsgroups.surface.handlers import Kind
 from wsgroups.surface.rooms import Rooms
 from wsgroups.surface.routing import Router
+from wsgroups.surface.runner import begin
 from wsgroups.surface.websocket import Room
 
 logger = logging.getLogger("wsgroups")
@@ -218,9 +219,10 @@ class Handle:
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run an asynchronous handler as a task that the server waits for when it stops."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = begin(coroutine)
+        if not task.done():
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def settle(self, timeout: float, hurry: asyncio.Event) -> None:
         """Wait for the handlers that still run in this loop; cancel what takes longer.

@@ -183,7 +183,7 @@ class App:
     def _address(self, path: str) -> Address:
         if not path.startswith("/"):
             raise ValueError(f"a path begins with '/', {path!r} does not")
-        if self.server.config.uds:
+        if self.server.is_unix:
             return Address.of(f"ws://localhost{path}")
         return Address.of(self.ws_url + path)
 
@@ -207,8 +207,8 @@ class App:
         loop, server = asyncio.get_running_loop(), self.server
         if isinstance(server, MemoryServer):
             return server.dial(protocol)
-        if server.config.uds:
-            return (await loop.create_unix_connection(lambda: protocol, server.config.uds))[0]
+        if server.is_unix:
+            return (await loop.create_unix_connection(lambda: protocol, server.host))[0]
         return (await loop.create_connection(lambda: protocol, server.host, server.port))[0]
 
 
