@@ -23,6 +23,7 @@ def run(
     """Serve until SIGINT or SIGTERM, on uvloop where it is installed. Blocks.
 
     The first signal drains: every socket is closed with 1001. The second drops what is left.
+    With certificates from files SIGHUP reads them anew.
 
     Args:
         app: a Handle.
@@ -30,7 +31,8 @@ def run(
         config: ServerConfig options.
 
     Raises:
-        OSError: when the address cannot be had.
+        OSError: when the address cannot be had, or a file of `ssl_...` not be read.
+        ValueError: for a value that cannot work, in such a file too.
     """
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(_serve(app, on_start, config))
@@ -51,8 +53,11 @@ async def _serve(
         stopping.set()
 
     with contextlib.ExitStack() as handlers:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
+        actions = {signal.SIGINT: stop, signal.SIGTERM: stop}
+        if server.config.ssl_certfile is not None:
+            actions[signal.SIGHUP] = server.reload_certificates
+        for number, action in actions.items():
+            loop.add_signal_handler(number, action)
             handlers.callback(loop.remove_signal_handler, number)
         await server.start()  # whoever finds the port open may send a signal
         try:

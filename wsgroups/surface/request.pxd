@@ -13,6 +13,7 @@ cdef class Request:
     cdef object _head
     cdef HttpPhase _phase
     cdef bytes _peer
+    cdef object _certificate
     cdef object _endpoint
     cdef object _id
     cdef readonly str method

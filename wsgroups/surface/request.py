@@ -65,8 +65,8 @@ class Request:
     """
 
     __slots__ = (
-        "_endpoint", "_head", "_id", "_peer", "_phase", "method", "path_params", "uri",
-        "websocket_upgrade",
+        "_certificate", "_endpoint", "_head", "_id", "_peer", "_phase", "method", "path_params",
+        "uri", "websocket_upgrade",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +75,7 @@ class Request:
         self._head: RequestHead | bytes = head
         self._phase: HttpPhase | None = phase
         self._peer = b""
+        self._certificate: dict[str, Any] | None = None
         self._endpoint = endpoint
         self._id: int | None = None
         self.method = head.method
@@ -109,6 +110,15 @@ class Request:
         not tell.
         """
         return self._endpoint.client_of(self._sender(), self._parsed())
+
+    @property
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """The certificate that the client has shown and that was verified, else None.
+
+        Clients show one where `ssl_ca_certs` or the context asks for it. It is the dict of
+        `ssl.SSLSocket.getpeercert`: `{"subject": ..., "subjectAltName": ..., ...}`.
+        """
+        return self._phase.connection.peer_certificate if self._phase else self._certificate
 
     def _sender(self) -> bytes:
         """The address of who is at the other end of the connection."""
@@ -222,6 +232,7 @@ class Request:
         id = self.get_websocket_id()
         connection = phase.connection
         socket = open_socket(connection, id)
+        self._certificate = connection.peer_certificate
         self._head, self._peer, self._phase, self._id = head.raw, connection.peer, None, None
         connection.request = self
         connection.session = session
