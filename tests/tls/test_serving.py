@@ -195,7 +195,7 @@ async def test_who_is_over_a_limit_is_let_go_without_a_handshake(
 ) -> None:
     async with testing.start(echo_handle(), max_connections=1, **certificates.options) as app:
         async with app.connect("/ws") as client:
-            with pytest.raises(OSError, match="(?i)"):
+            with pytest.raises(OSError):  # noqa: PT011 - what it is depends on how far both got
                 await dial(app.server, certificates.client())
             await client.send("hello")
             await client.expect("hello")
