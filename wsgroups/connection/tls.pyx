@@ -1,8 +1,8 @@
 """TLS between driver and connection (RFC 8446, RFC 5246), by the interpreter's own OpenSSL.
 
 Bytes come and go through two `ssl.MemoryBIO`, so it works with every driver. What a peer can do here
-is bounded: so many reads a turn, pieces of one record on both ways, and no memory for TLS before the
-first byte has come.
+is bounded: so many steps a turn, small pieces on both ways, and no memory for TLS before the first
+byte has come.
 """
 
 import ssl
@@ -30,8 +30,9 @@ cdef extern from "Python.h":
 
 cdef enum:
     RECORD = 16384             # the most plain bytes of one record (RFC 8446 section 5.1)
-    READS_A_TURN = 16          # 256 KiB at the most, then the other sockets have their turn
-    RECORDS_AT_ONCE = 4        # sealed before any of it is sent
+    PIECE = 8192               # written to a BIO at once: it keeps the memory that it has once used
+    STEPS_A_TURN = 32          # 256 KiB at the most, then the other sockets have their turn
+    RECORDS_AT_ONCE = 8        # sealed before any of it is sent; not less than what the cork holds
     ANSWERS_AT_MOST = 131072   # sealed for a peer that takes nothing, before it is read again
     VECTORS = 64
 
@@ -67,7 +68,7 @@ cdef class TlsFilter(Filter):
         """The first byte has come."""
         cdef Driver driver = stream.driver
         if driver.plain == NULL:
-            driver.plain = <char*> malloc(2 * RECORD)
+            driver.plain = <char*> malloc(RECORD + PIECE)
             if driver.plain == NULL:
                 raise MemoryError
         self.incoming = ssl.MemoryBIO()
@@ -101,7 +102,7 @@ cdef class TlsFilter(Filter):
 
     cdef int undo(self, Stream stream, char* data, Py_ssize_t size) except -1:
         """Give the stream what these bytes say, up to a turn's worth, and hold the rest."""
-        cdef int left = READS_A_TURN
+        cdef int left = STEPS_A_TURN
         cdef Py_ssize_t piece
         while self.state < TLS_ENDED and stream.ending == STREAM_OPEN:
             if self.wants and size == 0:
@@ -109,8 +110,7 @@ cdef class TlsFilter(Filter):
             if left == 0 or self.stops(stream):
                 return self.hold(stream, data, size)
             if self.wants:
-                # One record at a time: a BIO keeps the memory that it has once used.
-                piece = min(size, RECORD)
+                piece = min(size, PIECE)
                 self.incoming.write(PyMemoryView_FromMemory(data, piece, PyBUF_READ))
                 data += piece
                 size -= piece
@@ -225,11 +225,11 @@ cdef class TlsFilter(Filter):
         cdef char* joined = stream.driver.plain + RECORD
         cdef Py_ssize_t size = 0, part
         cdef int i
-        if used == 1 or vectors[0].iov_len >= RECORD:
-            size = min(<Py_ssize_t> vectors[0].iov_len, RECORD)
+        if used == 1 or vectors[0].iov_len >= PIECE:
+            size = min(<Py_ssize_t> vectors[0].iov_len, PIECE)
             return PyMemoryView_FromMemory(<char*> vectors[0].iov_base, size, PyBUF_READ)
         for i in range(used):
-            part = min(<Py_ssize_t> vectors[i].iov_len, RECORD - size)
+            part = min(<Py_ssize_t> vectors[i].iov_len, PIECE - size)
             memcpy(joined + size, vectors[i].iov_base, part)
             size += part
         return PyMemoryView_FromMemory(joined, size, PyBUF_READ)
