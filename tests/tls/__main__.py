@@ -22,7 +22,9 @@ def main(count: int) -> None:
             fail(target, count // STEPS)
             more = target.memory() - first
             done = step * (count // STEPS)
-            print(f"{done:>7} handshakes failed: {more / 1024:+6.0f} KiB, {more / done:+.2f} B each")
+            print(
+                f"{done:>7} handshakes failed: {more / 1024:+6.0f} KiB, {more / done:+.2f} B each"
+            )
         target.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from collections.abc import Iterator
 
 from tests.connection.peer import REQUEST, App, Frame, Peer, frames_of
 
@@ -30,26 +31,25 @@ class TlsEnd:
 
     # --- the handshake ----------------------------------------------------------------------
 
+    def flights(self) -> Iterator[bytes]:
+        """Yield what the handshake has to send, each when what came before has been answered."""
+        while True:
+            self._incoming.write(self.peer.take())
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.tls.do_handshake()
+            flight = self._outgoing.read()
+            if not flight:
+                return
+            yield flight
+
     def hello(self) -> bytes:
         """Return the ClientHello."""
-        try:
-            self.tls.do_handshake()
-        except ssl.SSLWantReadError:
-            return self._outgoing.read()
-        raise AssertionError("a handshake takes two")
-
-    def answer(self) -> bytes:
-        """Return what ends the handshake, when the server has answered the ClientHello."""
-        self._incoming.write(self.peer.take())
-        with contextlib.suppress(ssl.SSLWantReadError):  # TLS 1.2 wants the server's last word
-            self.tls.do_handshake()
-        return self._outgoing.read()
+        return next(self.flights())
 
     def shake(self) -> None:
         """Do the whole handshake."""
-        self.peer.send(self.hello())
-        self.peer.send(self.answer())
-        assert self.answer() == b""
+        for flight in self.flights():
+            self.peer.send(flight)
 
     def open(self) -> None:
         """Do the handshakes of TLS and of WebSocket."""

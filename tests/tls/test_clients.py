@@ -21,7 +21,10 @@ MESSAGES: list[Message] = [
     "hello",
     "grüß Gott " * 30,
     b"",
-    *(bytes(range(256)) * (size // 256) + bytes(size % 256) for size in (1, 125, 126, 65535, 65536)),
+    *(
+        bytes(range(256)) * (size // 256) + bytes(size % 256)
+        for size in (1, 125, 126, 65535, 65536)
+    ),
     " ".join(map(str, range(60_000))),  # shrinks, but not so well that it would look like a bomb
     " ".join(map(str, range(140_000))).encode(),
 ]

@@ -84,9 +84,7 @@ def echo(client: ssl.SSLSocket, message: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 100_000], ids=["idle", "once-busy"])
-def test_a_socket_that_says_nothing(
-    target: Target, version: ssl.TLSVersion, size: int
-) -> None:
+def test_a_socket_that_says_nothing(target: Target, version: ssl.TLSVersion, size: int) -> None:
     """TLS-03. A BIO keeps the memory that it has once used."""
     count = 400
     with contextlib.ExitStack() as stack:

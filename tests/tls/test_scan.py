@@ -63,9 +63,7 @@ def write_certificates(directory: Path) -> tuple[Path, Path, Path]:
         for extension, is_critical in extensions:
             builder = builder.add_extension(extension, is_critical)
         path.write_bytes(builder.sign(keys[0], hashes.SHA256()).public_bytes(Encoding.PEM))
-    paths[2].write_bytes(
-        keys[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
+    paths[2].write_bytes(keys[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return paths[0], paths[1], paths[2]
 
 

@@ -12,7 +12,16 @@ import pytest
 
 import wsgroups
 from tests.certificates import Certificates
-from tests.support import handshake, quiet_handle, request, soon, wire
+from tests.support import (
+    PATIENCE,
+    TEXT,
+    frame,
+    handshake,
+    quiet_handle,
+    request,
+    soon,
+    wire,
+)
 from wsgroups import Handle, HandlerStatus, Request, Server, WebSocket, testing
 from wsgroups.server.certificates import make_context
 
@@ -236,6 +245,42 @@ async def test_a_proxy_header_comes_before_tls(certificates: Certificates) -> No
                 writer.close()
                 with contextlib.suppress(OSError):
                     await soon(writer.wait_closed())
+
+
+@pytest.mark.filterwarnings("ignore:The asyncore module:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["update_not_requested", "update_requested"])
+async def test_a_client_may_change_its_keys_whenever_it_likes(
+    certificates: Certificates, kind: str
+) -> None:
+    """RFC 8446 section 4.6.3; asked for, we change ours as well. Others have their turn."""
+
+    from tlslite.api import HandshakeSettings, TLSConnection
+    from tlslite.constants import KeyUpdateMessageType
+
+    def talk(port: int) -> bytes:
+        settings = HandshakeSettings()
+        settings.minVersion = settings.maxVersion = (3, 4)
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
+            client = TLSConnection(sock)
+            client.handshakeClientCert(serverName="localhost", settings=settings)
+            client.write(handshake("/ws"))
+            assert client.read(max=1000).startswith(b"HTTP/1.1 101 ")
+            echoed = b""
+            for _ in range(5):
+                for _ in range(300):
+                    for _ in client.send_keyupdate_request(getattr(KeyUpdateMessageType, kind)):
+                        pass
+                client.write(frame(TEXT, b"hello"))
+                echoed += client.read(min=7, max=7)
+            return echoed
+
+    async with testing.start(echo_handle(), **certificates.options) as app:
+        async with app.connect("/ws") as other:
+            talking = asyncio.create_task(asyncio.to_thread(talk, app.server.port))
+            while not talking.done():
+                await other.send("tweet")
+                await other.expect("tweet")
+            assert await talking == b"\x81\x05hello" * 5
 
 
 # --- mutual TLS --------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ cdef enum Holding:
 
 
 cdef int64_t now_ns() noexcept nogil
+cdef bint is_over(int64_t slice, int64_t* until) noexcept nogil
 
 
 cdef inline bint is_here(Driver driver) noexcept:

@@ -9,6 +9,7 @@ import ssl
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
 from libc.stdlib cimport malloc
 from libc.string cimport memcpy
 
@@ -22,6 +23,7 @@ from wsgroups.connection.stream cimport (
     Driver,
     Filter,
     Stream,
+    is_over,
 )
 
 cdef extern from "Python.h":
@@ -104,6 +106,7 @@ cdef class TlsFilter(Filter):
         """Give the stream what these bytes say, up to a turn's worth, and hold the rest."""
         cdef int left = STEPS_A_TURN
         cdef Py_ssize_t piece
+        cdef int64_t until = 0
         while self.state < TLS_ENDED and stream.ending == STREAM_OPEN:
             if self.wants and size == 0:
                 break
@@ -116,6 +119,9 @@ cdef class TlsFilter(Filter):
                 size -= piece
             left -= 1
             self.step(stream)
+            # A record may have little in it and be much work: each key update is 10 us.
+            if is_over(stream.driver.slice, &until):
+                left = 0
         self.held = None
         stream.holding &= ~HOLDING_SEALED
         return 0
