@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ssl
 from pathlib import Path
+from typing import Any
 
 import trustme
 
@@ -48,7 +49,7 @@ class Certificates:
         return str(path)
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, Any]:
         """ServerConfig options that serve TLS."""
         return {"ssl_certfile": self.cert, "ssl_keyfile": self.key}
 

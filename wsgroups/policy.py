@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any, Literal, get_args
 
 from wsgroups.errors import did_you_mean
@@ -197,7 +197,7 @@ class ServerConfig:
     ssl_ca_certs: str | None = option(
         None, "PEM file of authorities; clients must show a certificate that one of them signed"
     )
-    ssl: ssl.SSLContext | None = option(
+    ssl: SSLContext | None = option(
         None, "an ssl.SSLContext to serve TLS with, instead of the files", in_command=False
     )
 
@@ -227,7 +227,7 @@ class ServerConfig:
             holds = value is None or (not self.ssl and self.ssl_certfile is not None)
             _require(holds, name, rule, "a password" if name.endswith("password") else value)
         _require(
-            self.ssl is None or self.ssl.protocol != ssl.PROTOCOL_TLS_CLIENT,
+            self.ssl is None or self.ssl.protocol != PROTOCOL_TLS_CLIENT,
             "ssl",
             "a context for servers, as ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) is",
             self.ssl,

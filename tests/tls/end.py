@@ -79,10 +79,8 @@ class TlsEnd:
 
     def close_notify(self) -> bytes:
         """Return the alert that says that nothing follows."""
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError):
             self.tls.unwrap()
-        except ssl.SSLWantReadError:
-            pass
         return self._outgoing.read()
 
     # --- in ---------------------------------------------------------------------------------

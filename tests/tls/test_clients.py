@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import aiohttp
 import picows
@@ -59,7 +60,7 @@ async def of_websockets(
 
 
 async def of_aiohttp(url: str, context: ssl.SSLContext | None, compression: bool) -> list[Message]:
-    secure = {} if context is None else {"ssl": context}
+    secure: dict[str, Any] = {} if context is None else {"ssl": context}
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(url, compress=15 if compression else 0, **secure) as client,
@@ -80,7 +81,7 @@ async def of_aiohttp(url: str, context: ssl.SSLContext | None, compression: bool
 async def of_picows(url: str, context: ssl.SSLContext | None, compression: bool) -> list[Message]:
     queue: asyncio.Queue[Message] = asyncio.Queue()
 
-    class Listener(picows.WSListener):  # type: ignore[misc]
+    class Listener(picows.WSListener):
         def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
             if frame.msg_type == picows.WSMsgType.TEXT:
                 queue.put_nowait(frame.get_payload_as_utf8_text())

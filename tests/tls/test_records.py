@@ -130,8 +130,7 @@ def test_a_wrong_record_ends_the_socket_with_an_alert(
     end.peer.send(record)
     assert_lost(end)
     assert end.peer.got_fin
-    with pytest.raises(ssl.SSLError, match="(?i)alert"):
-        assert end.read() == b"\x81\x06before"
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
         end.read()
     assert end.peer.socket.send("x") is SendResult.GONE
     end.peer.end_input()

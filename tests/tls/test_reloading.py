@@ -8,6 +8,7 @@ import signal
 import ssl
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ class Files:
         shutil.copy(key, self.key)
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, Any]:
         return {"ssl_certfile": str(self.cert), "ssl_keyfile": str(self.key)}
 
 

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.support import soon
 from tests.tls.test_serving import echo_handle
@@ -45,7 +46,7 @@ def write_certificates(directory: Path) -> tuple[Path, Path, Path]:
             paths[1],
             [
                 (x509.SubjectAlternativeName([x509.DNSName("localhost")]), False),
-                (x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), False),
+                (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
                 (
                     x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()),
                     False,

@@ -148,7 +148,7 @@ async def test_old_versions_are_refused(certificates: Certificates, old: ssl.TLS
     context.minimum_version = context.maximum_version = old
     context.set_ciphers("ALL:@SECLEVEL=0")
     async with testing.start(echo_handle(), **certificates.options) as app:
-        with pytest.raises(ssl.SSLError, match="(?i)version"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)version"):
             await dial(app.server, context)
 
 
@@ -158,7 +158,7 @@ async def test_weak_ciphers_are_refused(certificates: Certificates, ciphers: str
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(ciphers)
     async with testing.start(echo_handle(), **certificates.options) as app:
-        with pytest.raises(ssl.SSLError, match="(?i)handshake.failure"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)handshake.failure"):
             await dial(app.server, context)
 
 
@@ -214,14 +214,17 @@ async def test_who_is_over_a_limit_is_let_go_without_a_handshake(
 
 async def test_shutting_down_in_the_middle_of_a_handshake(certificates: Certificates) -> None:
     """FT-21."""
-    async with testing.start(echo_handle(), **certificates.options) as app:
-        async with app.connect("/ws") as client, wire(app.server) as half:
-            await half.send(b"\x16\x03\x01\x02\x00\x01\x00")
-            async with asyncio.timeout(5):
-                closing = asyncio.create_task(app.server.close())
-                assert await half.read_all() == b""
-                await client.expect_close(1001)
-                await closing
+    async with (
+        testing.start(echo_handle(), **certificates.options) as app,
+        app.connect("/ws") as client,
+        wire(app.server) as half,
+    ):
+        await half.send(b"\x16\x03\x01\x02\x00\x01\x00")
+        async with asyncio.timeout(5):
+            closing = asyncio.create_task(app.server.close())
+            assert await half.read_all() == b""
+            await client.expect_close(1001)
+            await closing
 
 
 async def test_a_proxy_header_comes_before_tls(certificates: Certificates) -> None:
@@ -274,13 +277,15 @@ async def test_a_client_may_change_its_keys_whenever_it_likes(
                 echoed += client.read(min=7, max=7)
             return echoed
 
-    async with testing.start(echo_handle(), **certificates.options) as app:
-        async with app.connect("/ws") as other:
-            talking = asyncio.create_task(asyncio.to_thread(talk, app.server.port))
-            while not talking.done():
-                await other.send("tweet")
-                await other.expect("tweet")
-            assert await talking == b"\x81\x05hello" * 5
+    async with (
+        testing.start(echo_handle(), **certificates.options) as app,
+        app.connect("/ws") as other,
+    ):
+        talking = asyncio.create_task(asyncio.to_thread(talk, app.server.port))
+        while not talking.done():
+            await other.send("tweet")
+            await other.expect("tweet")
+        assert await talking == b"\x81\x05hello" * 5
 
 
 # --- mutual TLS --------------------------------------------------------------------------------
@@ -371,7 +376,7 @@ async def test_a_key_with_a_password(certificates: Certificates, tmp_path: Path)
         check=True,
         capture_output=True,
     )
-    options = {"ssl_certfile": certificates.cert, "ssl_keyfile": str(locked)}
+    options = {**certificates.options, "ssl_keyfile": str(locked)}
     async with testing.start(echo_handle(), ssl_keyfile_password="secret", **options) as app:
         assert "secret" not in repr(app.server.config)
         async with app.connect("/ws"):

@@ -1,8 +1,8 @@
 """TLS between driver and connection (RFC 8446, RFC 5246), by the interpreter's own OpenSSL.
 
-Bytes come and go through two `ssl.MemoryBIO`, so it works with every driver. What a peer can do here
-is bounded: so many steps a turn, small pieces on both ways, and no memory for TLS before the first
-byte has come.
+Bytes come and go through two `ssl.MemoryBIO`, so it works with every driver. What a peer can do
+here is bounded: so many steps a turn, small pieces on both ways, and no memory for TLS before the
+first byte has come.
 """
 
 import ssl
@@ -99,7 +99,9 @@ cdef class TlsFilter(Filter):
         if self.stops(stream):
             return 0
         return self.undo(
-            stream, PyBytes_AS_STRING(held) + self.held_from, PyBytes_GET_SIZE(held) - self.held_from
+            stream,
+            PyBytes_AS_STRING(held) + self.held_from,
+            PyBytes_GET_SIZE(held) - self.held_from,
         )
 
     cdef int undo(self, Stream stream, char* data, Py_ssize_t size) except -1:
@@ -241,7 +243,7 @@ cdef class TlsFilter(Filter):
         return PyMemoryView_FromMemory(joined, size, PyBUF_READ)
 
     cdef int end(self) except -1:
-        """Say that nothing follows (RFC 8446 section 6.1); the peer's word for it is not awaited."""
+        """Say that nothing follows (RFC 8446 section 6.1); the peer's own word is not awaited."""
         self.has_ended = True
         try:
             self.tls.unwrap()

@@ -37,8 +37,8 @@ def make_context(
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    # One is all that Python lets us choose, and this is the one that everybody has. Without a choice
-    # OpenSSL adds two that the recommendation leaves out.
+    # Python lets us choose one curve, and this is what everybody has. Left to itself OpenSSL adds
+    # two that Mozilla's recommendation leaves out.
     context.set_ecdh_curve("prime256v1")
     context.set_alpn_protocols(["http/1.1"])
     _load_certificate(context, certfile, keyfile, password)

@@ -53,7 +53,7 @@ async def _serve(
         stopping.set()
 
     with contextlib.ExitStack() as handlers:
-        actions = {signal.SIGINT: stop, signal.SIGTERM: stop}
+        actions: dict[int, Callable[[], object]] = {signal.SIGINT: stop, signal.SIGTERM: stop}
         if server.config.ssl_certfile is not None:
             actions[signal.SIGHUP] = server.reload_certificates
         for number, action in actions.items():
