@@ -65,10 +65,10 @@ fuzz: install  ## codec and handshake against two others each, for FUZZ_SECONDS 
 soak: install  ## connections that come and go for SOAK_SECONDS; results in soak/results
 	$(BIN)/python -m soak --seconds $(SOAK_SECONDS) --rate $(SOAK_RATE)
 
-autobahn: install  ## the Autobahn testsuite; STORE=1 stores, COMPRESSION=1 plays 12 and 13 too
+autobahn: install  ## the Autobahn testsuite; STORE=1 stores, COMPRESSION=1 plays more, TLS=1
 	$(BIN)/pip install --quiet 'wsgroups[autobahn]'  # is installed already: adds the engine only
 	$(BIN)/python -m conformance --rounds $(ROUNDS) $(if $(STORE),--store) \
-	    $(if $(COMPRESSION),--compression)
+	    $(if $(COMPRESSION),--compression) $(if $(TLS),--tls)
 
 # A copy of the tree with the same environment: the first report of a sanitizer ends the run.
 # Python's own allocator and its leaks at exit would hide and drown ours.
