@@ -57,6 +57,7 @@ bench: install  ## server CPU against peers: about half an hour, results in benc
 
 browser-test: install  ## the chat in a real Chromium; screenshots in build/screenshots
 	tests/browser/ensure_chromium.sh
+	test -d benchmarks/node_modules/ws || npm install --prefix benchmarks --no-audit --no-fund
 	$(BIN)/python -m pytest -o addopts="-q --strict-markers" tests/browser
 
 fuzz: install  ## codec and handshake against two others each, for FUZZ_SECONDS in all
@@ -72,7 +73,7 @@ autobahn: install  ## the Autobahn testsuite; STORE=1 stores, COMPRESSION=1 play
 
 # A copy of the tree with the same environment: the first report of a sanitizer ends the run.
 # Python's own allocator and its leaks at exit would hide and drown ours.
-asan: install  ## codec and connection under the address and undefined-behaviour sanitizers
+asan: install  ## codec, connection and TLS under the address and undefined-behaviour sanitizers
 	mkdir -p $(SANITIZED)
 	rm -rf $(SANITIZED)/tests $(SANITIZED)/fuzz
 	tar -cf - --exclude='*.so' --exclude='*.c' --exclude=__pycache__ --exclude=findings \
@@ -80,7 +81,8 @@ asan: install  ## codec and connection under the address and undefined-behaviour
 	cd $(SANITIZED) && WSGROUPS_SANITIZE=1 $(abspath $(BIN))/python setup.py -q build_ext \
 	    --inplace -j2 2>build.log || { cat build.log; exit 1; }
 	cd $(SANITIZED) && $(WITH_SANITIZERS) $(abspath $(BIN))/python -m pytest --capture=sys \
-	    -p no:cacheprovider -o timeout=600 tests/codec tests/connection
+	    -p no:cacheprovider -o timeout=600 tests/codec tests/connection \
+	    tests/tls/test_records.py
 	cd $(SANITIZED) && $(WITH_SANITIZERS) $(abspath $(BIN))/python -m fuzz.differential \
 	    --seconds $(ASAN_SECONDS) --seed $(FUZZ_SEED)
 
