@@ -69,6 +69,7 @@ bench: install  ## server CPU against peers: about half an hour, results in benc
 
 browser-test: install  ## the chat in a real Chromium; screenshots in build/screenshots
 	tests/browser/ensure_chromium.sh
+	test -d benchmarks/node_modules/ws || npm install --prefix benchmarks --no-audit --no-fund
 	$(BIN)/python -m pytest -o addopts="-q --strict-markers" tests/browser
 
 fuzz: install  ## codec and handshake against two others each, for FUZZ_SECONDS in all
@@ -77,14 +78,14 @@ fuzz: install  ## codec and handshake against two others each, for FUZZ_SECONDS 
 soak: install  ## connections that come and go for SOAK_SECONDS; results in soak/results
 	$(BIN)/python -m soak --seconds $(SOAK_SECONDS) --rate $(SOAK_RATE)
 
-autobahn: install  ## the Autobahn testsuite; STORE=1 stores, COMPRESSION=1 plays 12 and 13 too
+autobahn: install  ## the Autobahn testsuite; STORE=1 stores, COMPRESSION=1 plays more, TLS=1
 	$(BIN)/pip install --quiet 'wsgroups[autobahn]'  # is installed already: adds the engine only
 	$(BIN)/python -m conformance --rounds $(ROUNDS) $(if $(STORE),--store) \
-	    $(if $(COMPRESSION),--compression)
+	    $(if $(COMPRESSION),--compression) $(if $(TLS),--tls)
 
 # A copy of the tree with the same environment: the first report of a sanitizer ends the run.
 # Python's own allocator and its leaks at exit would hide and drown ours.
-asan: install  ## codec and connection under the address and undefined-behaviour sanitizers
+asan: install  ## codec, connection and TLS under the address and undefined-behaviour sanitizers
 	mkdir -p $(SANITIZED)
 	rm -rf $(SANITIZED)/tests $(SANITIZED)/fuzz
 	tar -cf - --exclude='*.so' --exclude='*.c' --exclude=__pycache__ --exclude=findings \
@@ -92,7 +93,8 @@ asan: install  ## codec and connection under the address and undefined-behaviour
 	cd $(SANITIZED) && WSGROUPS_SANITIZE=1 $(abspath $(BIN))/python setup.py -q build_ext \
 	    --inplace -j2 2>build.log || { cat build.log; exit 1; }
 	cd $(SANITIZED) && $(WITH_SANITIZERS) $(abspath $(BIN))/python -m pytest --capture=sys \
-	    -p no:cacheprovider -o timeout=600 tests/codec tests/connection
+	    -p no:cacheprovider -o timeout=600 tests/codec tests/connection \
+	    tests/tls/test_records.py
 	cd $(SANITIZED) && $(WITH_SANITIZERS) $(abspath $(BIN))/python -m fuzz.differential \
 	    --seconds $(ASAN_SECONDS) --seed $(FUZZ_SEED)
 

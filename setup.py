@@ -15,6 +15,7 @@ MODULES = [
     "wsgroups.connection.tally",
     "wsgroups.connection.connection",
     "wsgroups.connection.admission",
+    "wsgroups.connection.tls",
     "wsgroups.connection.http",
     "wsgroups.drivers.epoll",
     "wsgroups.drivers.memory",

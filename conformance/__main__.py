@@ -27,16 +27,19 @@ Problems = dict[str, list[str]]  # what is wrong, and in which runs
 @click.command()
 @click.option("--store", is_flag=True, help="Store what comes out, and write the page about it.")
 @click.option("--compression", is_flag=True, help="Groups 12 and 13 as well: minutes.")
+@click.option("--tls", is_flag=True, help="The server's cases over TLS, instead of all.")
 @click.option("--rounds", type=click.IntRange(1), default=1, help="Play everything so often.")
-def main(store: bool, compression: bool, rounds: int) -> None:
+def main(store: bool, compression: bool, tls: bool, rounds: int) -> None:
     """Play the Autobahn testsuite with wsgroups and compare with what is stored."""
+    if store and tls:
+        raise click.UsageError("what is played over TLS is held to what is stored: no --store")
     signal.signal(signal.SIGTERM, _end_as_interrupt)
     console = Console(soft_wrap=True)
     try:
         installed = engine.name_and_version()
     except ProgramError as error:
         raise click.ClickException(str(error)) from None
-    found, problems = asyncio.run(_play(all_runs(compression) * rounds, console))
+    found, problems = asyncio.run(_play(all_runs(compression, tls) * rounds, console))
     if store and not problems:
         problems = _disagreements(found)
     if problems:

@@ -1,4 +1,4 @@
-"""The server under test: `python -m conformance.echo_server LOOP LIMITS`.
+"""The server under test: `python -m conformance.echo_server LOOP LIMITS [CERT KEY]`.
 
 It writes its address first, then a line for each socket that has closed.
 """
@@ -43,21 +43,24 @@ def disconnected(ws: WebSocket) -> None:
     print(CASE_DONE, flush=True)
 
 
-async def serve() -> None:
+async def serve(cert: str | None, key: str | None) -> None:
     """Serve until the process is ended."""
-    async with wsgroups.serve(handle, host="127.0.0.1", port=0) as server:
-        print(f"listening on ws://127.0.0.1:{server.port}", flush=True)
+    tls = {"ssl_certfile": cert, "ssl_keyfile": key}
+    async with wsgroups.serve(handle, host="127.0.0.1", port=0, **tls) as server:
+        print(f"listening on {server.ws_url}", flush=True)
         await server.serve_forever()
 
 
 @click.command()
 @click.argument("loop", type=click.Choice(list(LOOPS)))
 @click.argument("limits", type=click.Choice(list(GROUP_OPTIONS)))
-def main(loop: Loop, limits: Limits) -> None:
-    """Echo on LOOP under LIMITS."""
+@click.argument("cert", required=False)
+@click.argument("key", required=False)
+def main(loop: Loop, limits: Limits, cert: str | None, key: str | None) -> None:
+    """Echo on LOOP under LIMITS, over TLS with CERT and KEY."""
     handle.group("echo", **GROUP_OPTIONS[limits])
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(serve())
+        runner.run(serve(cert, key))
 
 
 if __name__ == "__main__":

@@ -86,6 +86,10 @@ def _introduction(expectation: Expectation) -> Iterator[str]:
         "- All runs must agree with one another and with `conformance/expected.json`, case by "
         "case. A case that came out better fails the run as well, until it is stored."
     )
+    yield (
+        "- `make autobahn TLS=1` plays the server's cases over TLS, through a tunnel, since the "
+        "engine speaks none. They are held to the same file."
+    )
     if not any(group_of(case) in COMPRESSION for case in expectation.sides["server"]):
         cases = sum(GROUPS[number].cases for number in COMPRESSION)
         yield (

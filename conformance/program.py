@@ -45,7 +45,7 @@ class Program:
         """Return the URL that its first line ends with."""
         await self._first_line.wait()
         word = self.output[0].split()[-1] if self.output and self.output[0] else ""
-        if not word.startswith("ws://"):
+        if not word.startswith(("ws://", "wss://")):
             raise ProgramError("\n".join(["it does not listen", *self.output]))
         return word
 

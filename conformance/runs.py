@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +34,10 @@ class Run:
     loop: Loop
     limits: Limits
     groups: tuple[int, ...]
+    over_tls: bool = False
 
     def __str__(self) -> str:
-        return f"{self.side}, {self.loop}, {self.limits} limits"
+        return f"{self.side}{' over TLS' * self.over_tls}, {self.loop}, {self.limits} limits"
 
     @property
     def cases(self) -> int:
@@ -44,15 +47,16 @@ class Run:
     @property
     def reports(self) -> Path:
         """Where the engine's report goes; `index.html` is for people."""
-        return REPORTS / f"{self.side}-{self.loop}-{self.limits}"
+        return REPORTS / f"{self.side}{'-tls' * self.over_tls}-{self.loop}-{self.limits}"
 
 
-def all_runs(compression: bool) -> list[Run]:
-    """Return every run, with the groups about compression or without."""
+def all_runs(compression: bool, over_tls: bool = False) -> list[Run]:
+    """Return every run, with the groups about compression or without; over TLS the server's."""
     raised = (*PLAIN, *sorted(COMPRESSION)) if compression else PLAIN
+    sides: tuple[Side, ...] = ("server",) if over_tls else SIDES
     return [
-        Run(side, loop, limits, groups)
-        for side in SIDES
+        Run(side, loop, limits, groups, over_tls)
+        for side in sides
         for limits, groups in _groups_by_limits(raised)
         for loop in LOOPS
     ]
@@ -83,12 +87,33 @@ async def carry_out(run: Run, on_case: Callable[[], None]) -> Results:
 
 async def _with_server(run: Run, on_case: Callable[[], None]) -> None:
     command = [sys.executable, "-m", "conformance.echo_server", run.loop, run.limits]
-    async with running(command, on_case) as server:
+    async with contextlib.AsyncExitStack() as stack:
+        if run.over_tls:
+            ca, *files = _certificates(stack.enter_context(tempfile.TemporaryDirectory()))
+            command += files
+        server = await stack.enter_async_context(running(command, on_case))
         url = await server.address()
+        if run.over_tls:
+            port = url.rpartition(":")[2]
+            tunnel = [sys.executable, "-m", "conformance.tunnel", port, ca]
+            url = await (await stack.enter_async_context(running(tunnel))).address()
         async with running(engine.against_server(url, run.groups, run.reports)) as player:
             await player.finished()
         server.check_running()
     _expect_silence(server.output[1:])
+
+
+def _certificates(directory: str) -> tuple[str, str, str]:
+    """Write an authority's certificate, the server's and its key; return the paths."""
+    import trustme  # part of an extra, and not needed for the other runs
+
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    paths = [str(Path(directory) / name) for name in ("ca.pem", "cert.pem", "key.pem")]
+    parts = (authority.cert_pem, issued.cert_chain_pems[0], issued.private_key_pem)
+    for path, part in zip(paths, parts, strict=True):
+        part.write_to_path(path)
+    return paths[0], paths[1], paths[2]
 
 
 async def _with_client(run: Run, on_case: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from tests.certificates import Certificates
 from wsgroups.repeats import repeats
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -50,6 +51,12 @@ class _Errors(logging.Handler):
 
 
 _errors = _Errors()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority and what it signs."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

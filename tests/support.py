@@ -351,7 +351,7 @@ class Program:
 
     def port(self) -> int:
         """Return the port that it says it listens on."""
-        return int(self.wait_for(r"listening on http://[^ ]*:(\d+)"))
+        return int(self.wait_for(r"listening on https?://[^ ]*:(\d+)"))
 
     def send_signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

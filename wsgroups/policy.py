@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any, Literal, get_args
 
 from wsgroups.errors import did_you_mean
@@ -13,9 +14,25 @@ SlowConsumer = Literal["disconnect", "drop_newest", "drop_oldest", "conflate", "
 ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
 
 
-def option(default: Any, help: str, read: Callable[[str], Any] | None = None) -> Any:
-    """Return a dataclass field with its explanation; `read` makes its value of a flag's text."""
-    return field(default=default, metadata={"help": help, "read": read})
+def option(
+    default: Any,
+    help: str,
+    read: Callable[[str], Any] | None = None,
+    *,
+    in_command: bool = True,
+    repr: bool = True,
+) -> Any:
+    """Return a dataclass field with its explanation.
+
+    Args:
+        default: its default.
+        help: what it is.
+        read: makes its value of a flag's text; None: by its type.
+        in_command: the command line has it too.
+        repr: it may be shown.
+    """
+    metadata = {"help": help, "read": read, "in_command": in_command}
+    return field(default=default, repr=repr, metadata=metadata)
 
 
 def _octal(text: str) -> int:
@@ -202,6 +219,22 @@ class ServerConfig:
         False, "connections of trusted_proxies begin with a PROXY header, version 1 or 2"
     )
 
+    ssl_certfile: str | None = option(
+        None, "PEM file with the certificate and those that lead to its root; serves TLS"
+    )
+    ssl_keyfile: str | None = option(
+        None, "PEM file with the certificate's private key; None: it is in ssl_certfile"
+    )
+    ssl_keyfile_password: str | None = option(
+        None, "password of the private key; None: it has none", repr=False
+    )
+    ssl_ca_certs: str | None = option(
+        None, "PEM file of authorities; clients must show a certificate that one of them signed"
+    )
+    ssl: SSLContext | None = option(
+        None, "an ssl.SSLContext to serve TLS with, instead of the files", in_command=False
+    )
+
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming them."""
         self._check_sockets()
@@ -222,6 +255,17 @@ class ServerConfig:
             "proxy_protocol",
             "False without trusted_proxies",
             self.proxy_protocol,
+        )
+        for name in ("ssl_certfile", "ssl_keyfile", "ssl_keyfile_password", "ssl_ca_certs"):
+            value = getattr(self, name)
+            rule = "None with ssl: the context has it" if self.ssl else "None without ssl_certfile"
+            holds = value is None or (not self.ssl and self.ssl_certfile is not None)
+            _require(holds, name, rule, "a password" if name.endswith("password") else value)
+        _require(
+            self.ssl is None or self.ssl.protocol != PROTOCOL_TLS_CLIENT,
+            "ssl",
+            "a context for servers, as ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) is",
+            self.ssl,
         )
         for name in (
             "max_total_write_buffer",

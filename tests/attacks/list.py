@@ -76,7 +76,17 @@ ATTACKS = [
         goal="all closed at the deadline",
         shown_by=(f"{OPENINGS}::test_heads_that_come_byte_by_byte",),
     ),
-    Attack(id="RX-06", what="TLS handshakes that stop half-way", not_yet="there is no TLS"),
+    Attack(
+        id="RX-06",
+        what="TLS that stops: silence, half a ClientHello, one byte after the other",
+        stopped_by="`handshake_timeout`, from accept to the end of the request",
+        goal="closed at the deadline; 4 KiB each before the first byte",
+        shown_by=(
+            f"{OPENINGS}::test_tls_handshakes_that_stop",
+            "tests/tls/test_records.py::test_a_handshake_that_stops_is_closed_at_the_deadline",
+            "tests/tls/test_memory.py::test_a_connection_that_has_not_begun_costs_no_tls",
+        ),
+    ),
     Attack(
         id="RX-07",
         what="A header, a list of headers, or a target without an end",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -21,6 +22,7 @@ class Peer:
         path: upgraded there at once; None to say nothing yet.
         headers: further lines of that request.
         receive_buffer: bytes that the kernel keeps for us; as it likes by default.
+        tls: what to speak TLS with; None for plain text.
 
     Attributes:
         was_reset: the server broke the connection off; without that, it ended it with FIN.
@@ -33,6 +35,7 @@ class Peer:
         *,
         headers: tuple[str, ...] = (),
         receive_buffer: int | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.was_reset = False
         self._buffer = b""
@@ -42,6 +45,8 @@ class Peer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.connect(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
         if path is not None:
             self.send(handshake(path, *headers))
             answer = self.read_to(b"\r\n\r\n")

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ class Target:
         server: ServerConfig options.
         descriptors: how many the process may open; as many as this one by default.
         log_level: what is logged; the command line's default by default.
+        tls: what the canary speaks TLS with, where `server` has a certificate.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class Target:
         server: dict[str, Any] | None = None,
         descriptors: int = 0,
         log_level: str = "INFO",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self.tls = tls
         options = {
             "policy": policy or {},
             "server": server or {},
@@ -66,7 +70,7 @@ class Target:
         self.port = int(announced)
 
     def __enter__(self) -> Self:
-        self._control = self._stack.enter_context(Peer(self.port, "/control"))
+        self._control = self._stack.enter_context(Peer(self.port, "/control", tls=self.tls))
         return self
 
     def __exit__(
@@ -176,7 +180,7 @@ class Canary:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._peer = Peer(target.port, "/canary")
+        self._peer = Peer(target.port, "/canary", tls=target.tls)
         self.say, self.text = self._peer.say, self._peer.text
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -318,7 +322,7 @@ def attack(
 
 def _warm_up(target: Target) -> None:
     """Have the server use what it has once for all sockets: above all the buffer they share."""
-    with Peer(target.port, "/canary") as peer:
+    with Peer(target.port, "/canary", tls=target.tls) as peer:
         for _ in range(20):
             # To a server that was not there for a moment, so that it gets all of it at once.
             os.kill(target.pid, signal.SIGSTOP)
@@ -334,7 +338,7 @@ def _warm_up(target: Target) -> None:
 
 def _come_and_go(target: Target, count: int) -> None:
     """Have so many clients connect, say something and leave."""
-    peers = [Peer(target.port, "/canary") for _ in range(count)]
+    peers = [Peer(target.port, "/canary", tls=target.tls) for _ in range(count)]
     for peer in peers:
         peer.say("hello")
         peer.text()

@@ -7,6 +7,7 @@ import pytest
 
 from tests.attacks.peer import PATIENCE, Peer
 from tests.attacks.target import Target, attack
+from tests.certificates import Certificates
 from tests.support import handshake, request
 
 KB = 1 << 10
@@ -51,6 +52,35 @@ def test_heads_that_come_byte_by_byte(connections: int) -> None:
             time.sleep(0.1)
         assert {peer.status() for peer in peers} == {408}
         figures.got = "408 at `handshake_timeout`"
+
+
+HELLO = bytes.fromhex("16030101fc010001f80303") + bytes(500)  # as it begins; it never ends
+
+
+@pytest.mark.parametrize("connections", [1, 1000])
+def test_tls_handshakes_that_stop(certificates: Certificates, connections: int) -> None:
+    options = {"handshake_timeout": 2.0, "max_handshakes_in_progress": 0}
+    with (
+        Target(server=options | certificates.options, tls=certificates.client()) as target,
+        attack(target, "RX-06", connections) as (by, figures),
+    ):
+        peers = by.open(connections)
+        for peer in peers[1::3]:
+            peer.send(HELLO[:200])
+        dripping = peers[::3]
+        deadline = time.monotonic() + PATIENCE
+        for at in range(len(HELLO)):
+            for peer in dripping:
+                peer.send(HELLO[at : at + 1])
+            dripping = [peer for peer in dripping if not peer.has_ended()]
+            if not dripping:
+                break
+            assert time.monotonic() < deadline, "a byte puts the deadline off"
+            time.sleep(0.1)
+        by.look()
+        for peer in peers:
+            assert peer.read_all() == b""
+        figures.got = "closed at `handshake_timeout`, without a word"
 
 
 ENDLESS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterable
 from logging import LogRecord
 from typing import Any, TypeAlias
@@ -194,6 +195,7 @@ class App:
         connect, disconnect, error: handlers of events.
         enter: called with the new socket in the GET handler, after the upgrade.
         decode_json: the text handler gets JSON values.
+        tls: what connections speak TLS with; None for plain text.
         policy: GroupPolicy options.
 
     Attributes:
@@ -211,6 +213,7 @@ class App:
         error: OnError | None = None,
         enter: OnEvent | None = None,
         decode_json: bool = False,
+        tls: ssl.SSLContext | None = None,
         **policy: Any,
     ) -> None:
         self.driver = MemoryDriver()
@@ -231,7 +234,8 @@ class App:
             self.handle.websocket_error("room")(error)
         self.handle.websocket_disconnect("room")(self._disconnected)
         self.handle.get("/ws")(self._upgrade)
-        self._endpoint = self.handle.endpoint("http", 80)
+        self._tls = tls
+        self._endpoint = self.handle.endpoint("https" if tls else "http", 80)
         config = ServerConfig()
         self._limits = HttpLimits(
             max_header_line=config.max_header_line,
@@ -244,7 +248,7 @@ class App:
 
     def accepted(self, connection: Connection) -> None:
         """Give a new connection its first phase."""
-        HttpPhase(connection, self._endpoint, self._limits, None)
+        HttpPhase(connection, self._endpoint, self._limits, None, self._tls)
 
     def _upgrade(self, request: Request) -> HandlerStatus:
         socket = request.send_upgrade("room")

@@ -57,7 +57,8 @@ class ClientSocket(asyncio.BufferedProtocol):
         )
         self._deflate: Deflate | None = None
         self._max_message_size = max_message_size
-        self._buffer = bytearray(65536)
+        # A view: asyncio's TLS slices what it is given, and the slice of a bytearray is a copy.
+        self._buffer = memoryview(bytearray(65536))
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._messages: deque[str | bytes] = deque()
         self._max_queue = max_queue
@@ -255,13 +256,13 @@ class ClientSocket(asyncio.BufferedProtocol):
         assert self._opening is not None
         self._transport.write(self._opening.request)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """Return where bytes are to be received to."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was received: the handshake's answer first, then frames."""
-        data = bytes(memoryview(self._buffer)[:nbytes])
+        data = bytes(self._buffer[:nbytes])
         self._last_seen = self._loop.time()
         if self._opening is not None:
             try:

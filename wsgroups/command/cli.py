@@ -30,6 +30,8 @@ def _config_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one flag for each field of ServerConfig: the dataclass is the definition."""
     types = typing.get_type_hints(ServerConfig)
     for field in reversed(fields(ServerConfig)):
+        if not field.metadata["in_command"]:
+            continue
         command = _option(field, types[field.name])(command)
     return command
 

@@ -50,6 +50,7 @@ from wsgroups.connection.outbox cimport (
 )
 from wsgroups.connection.registry cimport registry_add, registry_remove
 from wsgroups.connection.stream cimport (
+    HOLDING_FRAMES,
     STREAM_OPEN,
     TICKS_PER_SECOND,
     Stream,
@@ -94,6 +95,7 @@ cdef enum:
     HELD_AT_MOST = 65536         # bytes received at once, since what a turn leaves is held
     EVENTS_A_TURN = 64           # then the other sockets have their turn
     REFERENCE_FROM = 8192        # payloads from here on are sent without a copy
+    PARTING = 4096               # what TLS may still send when all frames have come
     LINGER = 65535 << 10          # bytes that a peer may still send before it is dropped
     MAX_TICKS = 1 << 28          # ten months; ten times as many still fit into 32 bits
 
@@ -332,6 +334,11 @@ cdef class Connection(Stream):
             members.discard(<PyObject*> self)
         return 0
 
+    @property
+    def peer_certificate(self):
+        """The certificate that the client has shown, as `ssl` describes it, or None."""
+        return None if self.filter is None else self.filter.peer_certificate()
+
     def run_in_loop(self, function):
         """Call `function()` in the loop's thread: at once when this is it. From any thread."""
         self.driver.call(function)
@@ -383,7 +390,7 @@ cdef class Connection(Stream):
 
     # --- input ------------------------------------------------------------------------------
 
-    cdef int received(self, char* data, Py_ssize_t size) except -1:
+    cdef int take(self, char* data, Py_ssize_t size) except -1:
         cdef FrameInput source
         cdef Phase phase
         self.last_seen = self.driver.tick
@@ -396,7 +403,7 @@ cdef class Connection(Stream):
         source.end = source.next + size
         return self.decode(&source)
 
-    cdef char* target(self, Py_ssize_t* size) noexcept:
+    cdef char* take_target(self, Py_ssize_t* size) noexcept:
         cdef char* found
         if self.phase is not None:
             return NULL
@@ -434,7 +441,7 @@ cdef class Connection(Stream):
             if left == 0 or self.congested():
                 return self.hold(source)
         self.held = None
-        self.holding = False
+        self.holding &= ~HOLDING_FRAMES
         if self.state < STATE_CLOSED and self.congested():
             self.pause()
         return 0
@@ -446,7 +453,7 @@ cdef class Connection(Stream):
             self.held_from = 0
         else:
             self.held_from = source.next - <uint8_t*> PyBytes_AS_STRING(self.held)
-        self.holding = True
+        self.holding |= HOLDING_FRAMES
         if self.congested():
             return self.pause()
         return self.driver.requeue(self)
@@ -694,6 +701,8 @@ cdef class Connection(Stream):
             body[1] = <char> (event.code & 0xFF)
             self.control(OP_CLOSE, body, 2)
             self.end(event.code, reason, True, REMOTE)
+        if self.filter is not None:
+            self.linger = max(self.linger, <uint32_t> PARTING)
         return self.finish(self.linger, ticks)
 
     # --- output -----------------------------------------------------------------------------
@@ -1111,7 +1120,7 @@ cdef class Connection(Stream):
         registry_remove(self.id)
         decoder_clear(&self.decoder)
         self.held = None
-        self.holding = False
+        self.holding &= ~HOLDING_FRAMES
         try:
             self.driver.defer(self)
         finally:
@@ -1126,11 +1135,20 @@ cdef class Connection(Stream):
                 callback(False)
         return 0
 
-    cdef int ended(self) except -1:
+    cdef int take_end(self) except -1:
         cdef Phase phase = self.phase
         if phase is not None:
             return phase.ended(self)
         return self.abort(0)
+
+    cdef int failed(self, str why) except -1:
+        """The filter cannot go on: without the peer's Close frame the code is 1006."""
+        if self.phase is not None:
+            logger.info("a connection from %s failed: %s", describe_address(self.peer), why)
+        else:
+            self.more().failure = why
+            self.end(1006, "", False, REMOTE if self.ending_as is None else LOCAL)
+        return Stream.failed(self, why)
 
     cdef int closed(self, int error) except -1:
         try:

@@ -27,6 +27,7 @@ cdef class HttpPhase(Phase):
     cdef bint ended_early           # the peer has sent FIN
     cdef bint sending               # the last response is not all with the kernel
     cdef RequestHead head
+    cdef object tls                 # the context of the TLS that begins behind a proxy's header
     cdef Py_ssize_t body_left
     cdef Py_ssize_t chunked_size    # bytes of a chunked body, with what is around the chunks
 
@@ -37,6 +38,7 @@ cdef class HttpPhase(Phase):
     cdef bint is_waiting(self) noexcept
     cdef int read_on(self) except -1
     cdef int take_proxy_header(self) except -1
+    cdef int begin_tls(self) except -1
     cdef int take_head(self) except -1
     cdef Py_ssize_t scan(self, const uint8_t* data, Py_ssize_t size) except -2
     cdef int begin(self, bytes raw) except -1

@@ -1,3 +1,4 @@
+import ssl
 from logging import Logger
 from typing import Protocol
 
@@ -31,6 +32,7 @@ class HttpPhase(Phase):
         endpoint: _Endpoint,
         limits: HttpLimits,
         refusal: HTTPError | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None: ...
     @property
     def connection(self) -> Connection: ...

@@ -12,7 +12,14 @@ from libc.string cimport memcmp, memcpy
 
 from wsgroups.connection.connection cimport Connection, GroupCore, Phase, ticks_of
 from wsgroups.connection.head cimport RequestHead
-from wsgroups.connection.stream cimport STREAM_OPEN, TICKS_PER_SECOND
+from wsgroups.connection.stream cimport (
+    HOLDING_FRAMES,
+    STREAM_OPEN,
+    TICKS_PER_SECOND,
+    has_queued,
+)
+
+from wsgroups.connection.tls cimport TlsFilter
 
 import logging
 
@@ -74,10 +81,18 @@ cdef class HttpPhase(Phase):
             or `upgrade`, once, then or later.
         limits: what a request may be.
         refusal: an HTTPError to answer with before anything is read; None to serve.
+        tls: the `ssl.SSLContext` that the client speaks TLS with; None for plain text. Who is
+            refused gets no answer then: the handshake before it costs too much of an overloaded
+            server.
     """
 
     def __init__(
-        self, Connection connection not None, endpoint, HttpLimits limits not None, refusal=None
+        self,
+        Connection connection not None,
+        endpoint,
+        HttpLimits limits not None,
+        refusal=None,
+        tls=None,
     ):
         self.connection = connection
         self.endpoint = endpoint
@@ -87,7 +102,12 @@ cdef class HttpPhase(Phase):
         self.arm(limits.handshake_ticks)
         if limits.proxies is not None and limits.proxies.trusts(connection.peer):
             self.state = READING_PROXY
-        if refusal is not None:
+            self.tls = tls
+        elif tls is not None:
+            TlsFilter(connection, tls)
+        if refusal is not None and tls is not None:
+            connection.finish(LINGER, TICKS_PER_SECOND)
+        elif refusal is not None:
             self.refuse(refusal)
 
     cdef void arm(self, uint32_t ticks) noexcept:
@@ -124,6 +144,8 @@ cdef class HttpPhase(Phase):
             elif self.state == READING_BODY:
                 self.take_body()
         except HTTPError as error:
+            if self.tls is not None:
+                return self.connection.abort(0)  # a TLS client could not read an answer
             self.refuse(error)
         if self.ended_early and not self.is_waiting():
             self.connection.finish(0, TICKS_PER_SECOND)  # the rest of a request will never come
@@ -143,7 +165,15 @@ cdef class HttpPhase(Phase):
             memcpy(connection.address, PyBytes_AS_STRING(address), sizeof(connection.address))
             if connection.host is not None and not connection.host.recount(connection):
                 raise too_many_of_one_address()
-        return 0
+        return self.begin_tls() if self.tls is not None else 0
+
+    cdef int begin_tls(self) except -1:
+        """What comes behind the proxy's header is TLS."""
+        cdef TlsFilter filter = TlsFilter(self.connection, self.tls)
+        cdef bytes rest = bytes(self.buffer)
+        self.tls = None
+        self.buffer.clear()
+        return filter.received(self.connection, PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest))
 
     cdef int take_head(self) except -1:
         """Look at what is new; go on when the head is complete."""
@@ -289,7 +319,7 @@ cdef class HttpPhase(Phase):
         self.reused = True
         self.arm(self.limits.keep_alive_ticks)
         # Who does not take this response gets no other, however many requests he sends.
-        self.sending = connection.outbox.count != 0
+        self.sending = has_queued(connection)
         if not self.sending:
             self.next_request()
 
@@ -349,7 +379,7 @@ cdef class HttpPhase(Phase):
         if self.buffer:
             connection.held = bytes(self.buffer)
             connection.held_from = 0
-            connection.holding = True
+            connection.holding |= HOLDING_FRAMES
             connection.driver.requeue(connection)
         connection.unpause()
 
@@ -357,7 +387,7 @@ cdef class HttpPhase(Phase):
         """The server stops: let go of an idle connection, refuse a request that is not complete."""
         if self.state == HANDLING or self.state == DONE:
             return 0
-        if self.connection.outbox.count:  # the last response is on its way
+        if has_queued(self.connection):  # the last response is on its way
             return self.finish()
         if self.buffer or self.head is not None:
             self.refuse(HTTPError(503, "The server is shutting down."))

@@ -39,7 +39,7 @@ cdef struct Outbox:
 cdef inline Py_ssize_t block_size(const Block* block) noexcept nogil:
     return block.head_size + block.body_size
 
-# All return NULL or False for want of memory.
+# All return NULL or False for want of memory, unless they raise.
 cdef Block* block_new(Py_ssize_t capacity) noexcept
 cdef Block* block_frame(
     uint8_t first, const char* data, Py_ssize_t size, PyObject* owner
@@ -53,6 +53,7 @@ cdef bint outbox_unshift(
 cdef bint outbox_write(
     Outbox* self, const char* head, Py_ssize_t head_size, const char* data, Py_ssize_t size
 ) noexcept
+cdef bint outbox_write_bytes(Outbox* self, bytes data) except -1
 cdef int outbox_gather(Outbox* self, iovec* vectors, int most) noexcept
 cdef void outbox_sent(Outbox* self, Py_ssize_t size) noexcept
 cdef void outbox_clear(Outbox* self) noexcept

@@ -4,8 +4,9 @@ A frame that goes to many sockets is one block and a pointer in each of their qu
 are gathered in the last block of the queue while nobody else has it.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_XDECREF, Py_XINCREF
+from cpython.ref cimport Py_INCREF, Py_XDECREF, Py_XINCREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -207,6 +208,29 @@ cdef bint outbox_write(
     queued = outbox_push(self, block)
     block_release(block)
     return queued
+
+
+cdef bint outbox_write_bytes(Outbox* self, bytes data) except -1:
+    """Queue `data` as it is; a large one is referred to."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    cdef Block* block
+    cdef bint queued
+    if size < REFERENCE_FROM:
+        queued = outbox_write(self, PyBytes_AS_STRING(data), size, NULL, 0)
+    else:
+        block = block_new(0)
+        if block == NULL:
+            raise MemoryError
+        count_memory(size)
+        Py_INCREF(data)
+        block.owner = <PyObject*> data
+        block.body = PyBytes_AS_STRING(data)
+        block.body_size = size
+        queued = outbox_push(self, block)
+        block_release(block)
+    if not queued:
+        raise MemoryError
+    return True
 
 
 cdef int outbox_gather(Outbox* self, iovec* vectors, int most) noexcept:

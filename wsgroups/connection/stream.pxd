@@ -19,7 +19,14 @@ cdef enum Ending:
     STREAM_CLOSED = 3
 
 
+cdef enum Holding:
+    # Who keeps input of before; the bits may be set together.
+    HOLDING_FRAMES = 1     # the connection: frames of a turn that was over
+    HOLDING_SEALED = 2     # the filter: what it has not undone yet
+
+
 cdef int64_t now_ns() noexcept nogil
+cdef bint is_over(int64_t slice, int64_t* until) noexcept nogil
 
 
 cdef inline bint is_here(Driver driver) noexcept:
@@ -46,9 +53,18 @@ cdef inline char* cork_room(Stream stream, Py_ssize_t size) noexcept:
 cdef inline Py_ssize_t unsent(Stream stream) noexcept:
     """Bytes written but not yet with the kernel."""
     cdef Py_ssize_t size = stream.outbox.size + stream.handed
+    if stream.filter is not None:
+        size += stream.filter.sealed.size
     if stream.driver.corked == <PyObject*> stream:
         size += stream.driver.cork_size
     return size
+
+
+cdef inline bint has_queued(Stream stream) noexcept:
+    """True while bytes wait for the kernel, those in the cork aside."""
+    return stream.outbox.count != 0 or (
+        stream.filter is not None and stream.filter.sealed.count != 0
+    )
 
 
 cdef class Driver:
@@ -87,6 +103,7 @@ cdef class Driver:
     cdef list mailbox              # from other threads
     cdef bint woken
     cdef bint finished             # closed: no stream is left, and nobody reads the mailbox
+    cdef char* plain               # room for what filters undo and do, or NULL
 
     cdef int64_t clock(self) noexcept
     cdef int schedule_sweep(self) except -1
@@ -134,6 +151,15 @@ cdef class Driver:
     cdef int relieve(self) except -1
 
 
+cdef class Filter:
+    cdef Outbox sealed             # what may be sent as it is
+
+    cdef int received(self, Stream stream, char* data, Py_ssize_t size) except -1
+    cdef int resume(self, Stream stream) except -1
+    cdef int ended(self, Stream stream) except -1
+    cdef int seal(self, Stream stream) except -1
+
+
 cdef class Stream:
     cdef Driver driver
     cdef int fd
@@ -149,9 +175,10 @@ cdef class Stream:
     cdef uint8_t is_deferred
     cdef Stream next_deferred
     cdef uint8_t is_requeued
-    cdef uint8_t holding              # input is held: nothing may be received before it
+    cdef uint8_t holding              # Holding: nothing may be received before that
     cdef uint8_t unread            # the driver has left input with the kernel
     cdef uint32_t handed           # bytes on their way between the queue and the kernel
+    cdef Filter filter             # None: bytes are sent and received as they are
     cdef Outbox outbox
 
     # Driver to stream.
@@ -160,6 +187,12 @@ cdef class Stream:
     cdef int landed(self, Py_ssize_t size) except -1
     cdef int ended(self) except -1
     cdef int lost(self, int error) except -1
+
+    # Past the filter.
+    cdef int take(self, char* data, Py_ssize_t size) except -1
+    cdef char* take_target(self, Py_ssize_t* size) noexcept
+    cdef int take_end(self) except -1
+    cdef int failed(self, str why) except -1
     cdef int drained(self) except -1
     cdef int timed_out(self) except -1
     cdef int deferred(self) except -1
@@ -173,8 +206,10 @@ cdef class Stream:
         self, const char* head, Py_ssize_t head_size, const char* data, Py_ssize_t size
     ) except -1
     cdef int write_block(self, Block* block) except -1
-    cdef int gather(self, iovec* vectors, int most) noexcept
+    cdef int gather(self, iovec* vectors, int most) except -1
+    cdef int gather_plain(self, iovec* vectors, int most) noexcept
     cdef int sent(self, Py_ssize_t size) except -1
+    cdef int sent_plain(self, Py_ssize_t size) except -1
     cdef int block(self) except -1
     cdef int pause(self) except -1
     cdef int unpause(self) except -1

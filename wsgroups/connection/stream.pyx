@@ -36,6 +36,7 @@ current_socket = contextvars.ContextVar("wsgroups.current", default=None)
 
 cdef enum:
     PATIENCE = 30 * TICKS_PER_SECOND  # with a reader that takes nothing
+    SEALED_AT_MOST = 65536  # bytes received at once, since what a turn leaves is held
     LATE = 1 << 20  # bytes that a peer may send behind its own last word, while it is sent ours
     STALL_TICKS = 2 * TICKS_PER_SECOND
     FORGIVING_TICKS = 10 * TICKS_PER_SECOND
@@ -93,6 +94,7 @@ cdef class Driver:
     def __dealloc__(self):
         free(self.cork)
         free(self.deadlines)
+        free(self.plain)
 
     cdef int64_t clock(self) noexcept:
         """Now, in nanoseconds."""
@@ -429,8 +431,8 @@ cdef class Driver:
         if self.relieved == self.tick:
             return 0
         queues = [
-            (stream.outbox.size, id(stream), stream)
-            for stream in self.streams if stream.outbox.size
+            (unsent(stream), id(stream), stream)
+            for stream in self.streams if has_queued(stream)
         ]
         queues.sort(reverse=True)
         for _size, _id, stream in queues:
@@ -447,6 +449,7 @@ cdef class Driver:
     cdef int resume_requeued(self, int64_t slice) except -1:
         cdef int64_t until = 0
         cdef Stream stream
+        cdef Filter filter
         cdef list batch = self.requeued
         cdef Py_ssize_t done = 0
         if not batch:
@@ -460,6 +463,9 @@ cdef class Driver:
             self.corked = <PyObject*> stream
             try:
                 stream.resume()
+                filter = stream.filter
+                if filter is not None and stream.holding & HOLDING_SEALED:
+                    filter.resume(stream)
                 if stream.ending < STREAM_LINGERING and not stream.blocked:
                     self.flush(stream)
                 self.update_interest(stream)
@@ -569,6 +575,37 @@ cdef class Driver:
         return len(self.mailbox)
 
 
+cdef class Filter:
+    """What stands between a driver and a stream and changes the bytes on both ways.
+
+    Drivers see nothing of it: `Stream` asks its filter whenever there is one. A filter is told the
+    stream each time, since the two would otherwise keep each other alive.
+    """
+
+    def __dealloc__(self):
+        outbox_clear(&self.sealed)
+
+    def peer_certificate(self):
+        """Return the certificate that the peer has shown, as `ssl` describes it, or None."""
+        return None
+
+    cdef int received(self, Stream stream, char* data, Py_ssize_t size) except -1:
+        """Bytes came: undo what the peer's filter did, and give it to `stream.take`."""
+        return stream.take(data, size)
+
+    cdef int resume(self, Stream stream) except -1:
+        """Go on with what is held since the stream took no more."""
+        return 0
+
+    cdef int ended(self, Stream stream) except -1:
+        """The peer sent FIN."""
+        return stream.take_end()
+
+    cdef int seal(self, Stream stream) except -1:
+        """Make `sealed`, which is empty, of what is to be sent next, up to a bound."""
+        return 0
+
+
 cdef class Stream:
     """One descriptor: what it has to send, whether it is read, how it ends."""
 
@@ -578,23 +615,53 @@ cdef class Stream:
     def __dealloc__(self):
         outbox_clear(&self.outbox)
 
-    # Driver to stream; a connection overrides these.
+    # Driver to stream.
 
     cdef int received(self, char* data, Py_ssize_t size) except -1:
         """Bytes came. They may be changed in place and are gone after the call."""
-        return 0
+        cdef Filter filter = self.filter  # which an end lets go of in the middle of its own call
+        if filter is None:
+            return self.take(data, size)
+        return filter.received(self, data, size)
 
     cdef char* target(self, Py_ssize_t* size) noexcept:
         """Where the next bytes should be received straight to, or NULL; in either case how many."""
+        if self.filter is None:
+            return self.take_target(size)
+        size[0] = min(size[0], SEALED_AT_MOST)
         return NULL
-
-    cdef int landed(self, Py_ssize_t size) except -1:
-        """Bytes came to `target`."""
-        return 0
 
     cdef int ended(self) except -1:
         """The peer sent FIN."""
+        cdef Filter filter = self.filter
+        return self.take_end() if filter is None else filter.ended(self)
+
+    # Past the filter; a connection overrides these.
+
+    cdef int take(self, char* data, Py_ssize_t size) except -1:
+        """What came, in plain. It may be changed in place and is gone after the call."""
+        return 0
+
+    cdef char* take_target(self, Py_ssize_t* size) noexcept:
+        """Where the next plain bytes should go, or NULL; in either case how many."""
+        return NULL
+
+    cdef int landed(self, Py_ssize_t size) except -1:
+        """Plain bytes came to where `take_target` said."""
+        return 0
+
+    cdef int take_end(self) except -1:
+        """Nothing more will come."""
         return self.abort(0)
+
+    cdef int failed(self, str why) except -1:
+        """The filter cannot go on: nothing that the peer sends can be read any more.
+
+        `why` is for the log. What the filter has to say about it is sealed already.
+        """
+        if self.ending != STREAM_OPEN:
+            return self.abort(0)
+        return self.finish(LATE, TICKS_PER_SECOND)
 
     cdef int lost(self, int error) except -1:
         """The connection broke; `error` is an errno."""
@@ -663,8 +730,19 @@ cdef class Stream:
             self.driver.mark_dirty(self)
         return 0
 
-    cdef int gather(self, iovec* vectors, int most) noexcept:
+    cdef int gather(self, iovec* vectors, int most) except -1:
         """Describe what is to be sent next; returns the number of vectors used."""
+        cdef Filter filter = self.filter
+        if filter is None:
+            return self.gather_plain(vectors, most)
+        if filter.sealed.count == 0:
+            filter.seal(self)
+            if self.ending == STREAM_CLOSED:
+                return 0
+        return outbox_gather(&filter.sealed, vectors, most)
+
+    cdef int gather_plain(self, iovec* vectors, int most) noexcept:
+        """The same, before any filter."""
         cdef int used = 0
         if self.driver.corked == <PyObject*> self and self.driver.cork_size:
             vectors[0].iov_base = self.driver.cork
@@ -674,10 +752,19 @@ cdef class Stream:
 
     cdef int sent(self, Py_ssize_t size) except -1:
         """The kernel took so many of the gathered bytes. A rest of the cork joins the queue."""
+        cdef Filter filter = self.filter
+        if size:
+            self.last_taken = self.driver.tick
+        if filter is None:
+            return self.sent_plain(size)
+        if size:
+            outbox_sent(&filter.sealed, size)
+        return self.sent_plain(0) if filter.sealed.count else 0
+
+    cdef int sent_plain(self, Py_ssize_t size) except -1:
+        """The kernel or the filter took so many of the plain bytes."""
         cdef Driver driver = self.driver
         cdef Py_ssize_t cork_size
-        if size:
-            self.last_taken = driver.tick
         if driver.corked == <PyObject*> self and driver.cork_size:
             cork_size = driver.cork_size
             driver.cork_size = 0
@@ -709,6 +796,8 @@ cdef class Stream:
     cdef int unpause(self) except -1:
         if self.paused:
             self.paused = False
+            if self.holding & HOLDING_SEALED:
+                self.driver.requeue(self)
             self.driver.update_interest(self)
         return 0
 
@@ -728,7 +817,8 @@ cdef class Stream:
         self.linger = linger
         if ticks:
             self.driver.arm(self, ticks)
-        self.paused = self.holding = False
+        self.paused = False
+        self.holding = 0
         self.driver.update_interest(self)
         if not self.blocked and self.driver.corked != <PyObject*> self:
             self.driver.mark_dirty(self)
@@ -738,6 +828,8 @@ cdef class Stream:
         """Called by the driver when everything is sent."""
         if self.blocked:
             self.blocked = False
+            if self.holding & HOLDING_SEALED:
+                self.driver.requeue(self)
             self.driver.update_interest(self)
         if self.ending == STREAM_FINISHING:
             if not self.linger:
@@ -750,11 +842,11 @@ cdef class Stream:
 
     cdef bint is_sending(self) noexcept:
         """True while a slow reader has taken something lately of what is queued for it."""
-        return self.outbox.count != 0 and self.driver.tick - self.last_taken < PATIENCE
+        return has_queued(self) and self.driver.tick - self.last_taken < PATIENCE
 
     cdef int discard(self, Py_ssize_t size) except -1:
         """Throw away input of a stream that has ended its own side."""
-        if self.linger == 0 and self.ending == STREAM_FINISHING and self.outbox.count:
+        if self.linger == 0 and self.ending == STREAM_FINISHING and has_queued(self):
             self.linger = LATE  # closing with this unread would destroy what is still queued
         if size > self.linger:
             return self.abort(0)
@@ -777,6 +869,7 @@ cdef class Stream:
         if driver.corked == <PyObject*> self:
             driver.cork_size = 0
         outbox_clear(&self.outbox)
+        self.filter = None
         # Whatever fails: nothing may refer to a stream that nobody keeps any more.
         try:
             driver.release(self)

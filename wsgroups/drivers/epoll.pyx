@@ -29,6 +29,7 @@ from wsgroups.connection.stream cimport (
     STREAM_OPEN,
     Driver,
     Stream,
+    has_queued,
     now_ns,
 )
 
@@ -436,7 +437,7 @@ cdef class EpollDriver(Driver):
             if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
                 self.receive(stream, events)
             if stream.ending != STREAM_CLOSED and (
-                self.cork_size or stream.outbox.count or stream.ending != STREAM_OPEN
+                self.cork_size or has_queued(stream) or stream.ending != STREAM_OPEN
             ) and not stream.blocked:
                 self.flush(stream)
         finally:

@@ -26,7 +26,8 @@ def run(
 
     The first signal drains: every socket is closed with 1001, or 1012 with `restart`. The second
     drops what is left and cancels the handlers that still run. A service manager that has set
-    `NOTIFY_SOCKET` is told when it listens and when it begins to stop.
+    `NOTIFY_SOCKET` is told when it listens and when it begins to stop. With certificates from files
+    SIGHUP reads them anew.
 
     Args:
         app: a Handle.
@@ -34,8 +35,8 @@ def run(
         config: ServerConfig options.
 
     Raises:
-        OSError: when the address cannot be had.
-        ValueError: for a value that cannot work.
+        OSError: when the address cannot be had, or a file of `ssl_...` not be read.
+        ValueError: for a value that cannot work, in such a file too.
     """
     open_standard_descriptors()
     with asyncio.Runner(loop_factory=_new_loop) as runner:
@@ -71,8 +72,11 @@ async def _serve(
         stopping.set()
 
     with contextlib.ExitStack() as handlers:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
+        actions: dict[int, Callable[[], object]] = {signal.SIGINT: stop, signal.SIGTERM: stop}
+        if server.config.ssl_certfile is not None:
+            actions[signal.SIGHUP] = server.reload_certificates
+        for number, action in actions.items():
+            loop.add_signal_handler(number, action)
             handlers.callback(loop.remove_signal_handler, number)
         await server.start()  # whoever finds the port open may send a signal
         try:

@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from wsgroups.connection.stream import Driver, limit_write_buffers
 from wsgroups.drivers.choice import acquire_driver, release_driver
 from wsgroups.errors import HTTPError
 from wsgroups.policy import ServerConfig, check_options
+from wsgroups.server.certificates import make_context
 from wsgroups.server.listening import Listening, describe, open_sockets
 
 logger = logging.getLogger("wsgroups")
@@ -72,6 +74,7 @@ class Server:
         self._driver: Driver | None = None
         self._hurry = asyncio.Event()
         self._closed = asyncio.Event()
+        self._tls = _context(config)
         self._proxies: Proxies | None = None
         if config.trusted_proxies:
             self._proxies = Proxies(config.trusted_proxies, config.forwarded_header)
@@ -116,17 +119,22 @@ class Server:
         return self._is_unix
 
     @property
+    def scheme(self) -> str:
+        """`http`, or `https` when it serves TLS."""
+        return "http" if self._tls is None else "https"
+
+    @property
     def url(self) -> str:
-        """Where a browser finds it: `http://127.0.0.1:8080`."""
+        """Where a browser finds it: `http://127.0.0.1:8080`, with TLS `https://...`."""
         if self._is_unix:
-            return f"http+unix://{self.host}"
+            return f"{self.scheme}+unix://{self.host}"
         host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         host = host.replace("%", "%25")  # RFC 6874 section 2
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def ws_url(self) -> str:
-        """The same for WebSocket clients: `ws://127.0.0.1:8080`."""
+        """The same for WebSocket clients: `ws://127.0.0.1:8080`, with TLS `wss://...`."""
         return "ws" + self.url.removeprefix("http")
 
     # --- life -------------------------------------------------------------------------------
@@ -180,7 +188,7 @@ class Server:
 
     def _acceptor(self, port: int | None) -> Callable[[Connection], None]:
         """Return what gives each new connection of a port its first phase."""
-        endpoint = self._app.endpoint("http", port, self._proxies)
+        endpoint = self._app.endpoint(self.scheme, port, self._proxies)
         self._endpoints.append(endpoint)
 
         admit, limits = self.admission.admit, self._limits
@@ -189,9 +197,38 @@ class Server:
             refusal, why_not = None, admit(connection)
             if why_not is not None:
                 refusal = HTTPError(503, why_not, {"Retry-After": "1"})
-            HttpPhase(connection, endpoint, limits, refusal)
+            HttpPhase(connection, endpoint, limits, refusal, self._tls)
 
         return accepted
+
+    # --- certificates -----------------------------------------------------------------------
+
+    def reload_certificates(self) -> bool:
+        """Read the files of `ssl_...` anew, for those who connect from now on; others stay.
+
+        When that cannot be done the old certificate stays in use, and the log says why. In the
+        loop's thread; `loop.add_signal_handler` may call it.
+
+        Returns:
+            bool: whether the new ones are in use.
+
+        Raises:
+            RuntimeError: when the certificate is not from files of the configuration.
+        """
+        if self.config.ssl_certfile is None:
+            raise RuntimeError(
+                "only certificates of ssl_certfile can be read anew; call load_cert_chain on the "
+                "context given as ssl instead"
+            )
+        try:
+            self._tls = _context(self.config)
+        except (OSError, ValueError) as error:
+            logger.error("the old certificate stays in use: %s", error)
+            return False
+        logger.info(
+            "new connections get the certificate that is in %s now", self.config.ssl_certfile
+        )
+        return True
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed; cancelling it closes the server."""
@@ -293,9 +330,19 @@ def serve(app: Application, **config: Any) -> Server:
     Raises:
         TypeError: for an option that does not exist.
         ValueError: for a value that cannot work.
+        OSError: when a file of `ssl_...` cannot be read.
     """
     check_options(ServerConfig, config)
     return Server(app, ServerConfig(**config))
+
+
+def _context(config: ServerConfig) -> ssl.SSLContext | None:
+    """Return what the configuration serves TLS with, or None for plain text."""
+    if config.ssl_certfile is None:
+        return config.ssl
+    return make_context(
+        config.ssl_certfile, config.ssl_keyfile, config.ssl_keyfile_password, config.ssl_ca_certs
+    )
 
 
 def _memory() -> int:

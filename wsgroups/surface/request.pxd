@@ -13,9 +13,9 @@ cdef class Request:
     cdef object _head
     cdef HttpPhase _phase
     cdef bytes _peer
+    cdef object _certificate
     cdef object _endpoint
     cdef object _id
-    cdef readonly str method
     cdef str _uri
     cdef public dict path_params
     cdef readonly bint websocket_upgrade

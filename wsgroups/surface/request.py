@@ -58,13 +58,12 @@ class Request:
     Only in the loop's thread until it is answered; from then on it can be read anywhere.
 
     Attributes:
-        method: the method, upper case.
         path_params: the parameters of the route.
         websocket_upgrade: True for a valid WebSocket handshake.
     """
 
     __slots__ = (
-        "_endpoint", "_head", "_id", "_peer", "_phase", "_uri", "method", "path_params",
+        "_certificate", "_endpoint", "_head", "_id", "_peer", "_phase", "_uri", "path_params",
         "websocket_upgrade",
     )  # fmt: skip
 
@@ -74,9 +73,9 @@ class Request:
         self._head: RequestHead | bytes = head
         self._phase: HttpPhase | None = phase
         self._peer = b""
+        self._certificate: dict[str, Any] | None = None
         self._endpoint = endpoint
         self._id: int | None = None
-        self.method = head.method
         self._uri: str | None = head.target
         self.path_params: dict[str, Any] = _NO_PARAMETERS
         self.websocket_upgrade = is_upgrade
@@ -89,6 +88,12 @@ class Request:
     def _parsed(self) -> RequestHead:
         head = self._head
         return RequestHead(head) if isinstance(head, bytes) else head
+
+    @property
+    def method(self) -> str:
+        """The method, upper case."""
+        head = self._head
+        return "GET" if isinstance(head, bytes) else head.method  # nothing else is upgraded
 
     @property
     def uri(self) -> str:
@@ -115,6 +120,15 @@ class Request:
         not tell.
         """
         return self._endpoint.client_of(self._sender(), self._parsed())
+
+    @property
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """The certificate that the client has shown and that was verified, else None.
+
+        Clients show one where `ssl_ca_certs` or the context asks for it. It is the dict of
+        `ssl.SSLSocket.getpeercert`: `{"subject": ..., "subjectAltName": ..., ...}`.
+        """
+        return self._phase.connection.peer_certificate if self._phase else self._certificate
 
     def _sender(self) -> bytes:
         """The address of who is at the other end of the connection."""
@@ -230,7 +244,8 @@ class Request:
         socket = open_socket(connection, id)
         # Idle sockets are many: what can be had from the head again is not kept beside it.
         self._head, self._uri, self._id = head.raw, None, None
-        self._peer, self._phase = connection.peer, None
+        self._certificate, self._peer = connection.peer_certificate, connection.peer
+        self._phase = None
         connection.request = self
         connection.session = session
         if ours is not None:

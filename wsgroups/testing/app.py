@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Collection, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -44,6 +45,8 @@ def start(
     check_options(ServerConfig, config)
     if transport not in ("tcp", "memory"):
         raise ValueError(f"transport must be 'tcp' or 'memory', not {transport!r}")
+    if transport == "memory" and (config.get("ssl") or config.get("ssl_certfile")):
+        raise ValueError("from memory there is no TLS: leave transport='memory' out")
     kind = Server if transport == "tcp" else MemoryServer
     return App(kind(app, ServerConfig(**{"port": 0, "drain_timeout": timeout, **config})), timeout)
 
@@ -54,11 +57,16 @@ class App:
     Attributes:
         server: what serves it.
         timeout: seconds that a client waits for anything.
+        tls: what clients speak TLS with when it serves that. It takes every certificate; give it
+            another context for clients that look, or `tls.load_cert_chain` for one of their own.
     """
 
     def __init__(self, server: Server, timeout: float) -> None:
         self.server = server
         self.timeout = timeout
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.tls.check_hostname = False
+        self.tls.verify_mode = ssl.CERT_NONE
         self._clients: list[Client] = []
 
     async def __aenter__(self) -> Self:
@@ -184,7 +192,8 @@ class App:
         if not path.startswith("/"):
             raise ValueError(f"a path begins with '/', {path!r} does not")
         if self.server.is_unix:
-            return Address.of(f"ws://localhost{path}")
+            scheme = "wss" if self.server.scheme == "https" else "ws"
+            return Address.of(f"{scheme}://localhost{path}")
         return Address.of(self.ws_url + path)
 
     async def _join(self, opening: Opening) -> Client:
@@ -207,9 +216,17 @@ class App:
         loop, server = asyncio.get_running_loop(), self.server
         if isinstance(server, MemoryServer):
             return server.dial(protocol)
+        tls = self.tls if server.scheme == "https" else None
         if server.is_unix:
-            return (await loop.create_unix_connection(lambda: protocol, server.host))[0]
-        return (await loop.create_connection(lambda: protocol, server.host, server.port))[0]
+            name = "localhost" if tls else None
+            transport, _ = await loop.create_unix_connection(
+                lambda: protocol, server.host, ssl=tls, server_hostname=name
+            )
+        else:
+            transport, _ = await loop.create_connection(
+                lambda: protocol, server.host, server.port, ssl=tls
+            )
+        return transport
 
 
 class Connecting:

@@ -67,7 +67,8 @@ class Exchange(asyncio.BufferedProtocol):
             lines.append(f"{check_token(name, 'header name')}: {check_text(value, 'header value')}")
         self._request = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
         self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._buffer = bytearray(65536)
+        # A view: asyncio's TLS slices what it is given, and the slice of a bytearray is a copy.
+        self._buffer = memoryview(bytearray(65536))
         self._parser: Any = httptools.HttpResponseParser(self)
         self._headers: CIMultiDict[str] = CIMultiDict()
         self._reason = b""
@@ -78,14 +79,14 @@ class Exchange(asyncio.BufferedProtocol):
         """Send the request."""
         cast(asyncio.Transport, transport).write(self._request)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """Return where bytes are to be received to."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take a part of the answer."""
         try:
-            self._parser.feed_data(bytes(memoryview(self._buffer)[:nbytes]))
+            self._parser.feed_data(bytes(self._buffer[:nbytes]))
         except httptools.HttpParserUpgrade:
             self._finish()  # a 101: what follows is no HTTP
         except httptools.HttpParserError as error:

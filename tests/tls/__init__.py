@@ -1,0 +1,1 @@
+"""TLS: who talks to us over it, what records may do, certificates that change."""
