@@ -1,16 +1,21 @@
 """Memory that is not there: an allocation that fails, a process that may have no more."""
 
+import asyncio
 import contextlib
+import logging
 import resource
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.faults.service import Clients, Peer, Service
 from tests.faults.shim import Control, Shim
-from tests.support import BINARY, PING, TEXT, frame
+from tests.support import BINARY, PING, TEXT, Gate, frame, turns, until, wire
+from wsgroups import Handle, WebSocket, serve
 from wsgroups.connection.connection import Connection
 
 Action = Callable[[Clients, Peer], None]
@@ -197,6 +202,41 @@ def test_without_memory_a_socket_that_fails_still_leaves_its_group_and_is_told(
         for _ in range(10):
             fail_each(control, clients, bad)
             clients.until(partial(is_so, service, clients), patience=1)
+
+
+async def test_a_disconnect_handler_that_there_was_no_memory_to_start_is_started_later(
+    error_log: list[logging.LogRecord],
+) -> None:
+    handle = Handle()
+    Gate(handle)
+    parted: list[WebSocket] = []
+    refused: list[str] = []
+
+    @handle.websocket_disconnect("room")
+    async def part(ws: WebSocket) -> None:
+        parted.append(ws)
+
+    def no_memory_at_first(
+        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], **more: Any
+    ) -> asyncio.Task[None]:
+        if coroutine.__qualname__ == "Runner._run" and len(refused) < 2:
+            refused.append(coroutine.__qualname__)
+            raise MemoryError
+        return asyncio.Task(coroutine, loop=loop, **more)
+
+    loop = asyncio.get_running_loop()
+    async with serve(handle, port=0) as server:
+        loop.set_task_factory(no_memory_at_first)
+        try:
+            async with wire(server) as connection:
+                await connection.upgrade()
+            await until(lambda: parted)
+        finally:
+            loop.set_task_factory(None)
+        await turns(10)
+    assert len(parted) == 1
+    # From Python 3.12 on the task is made by itself, and no factory is asked.
+    assert len(refused) == len(error_log) == (2 if sys.version_info < (3, 12) else 0)
 
 
 # --- a process that may have no more ---------------------------------------------------------
