@@ -1,6 +1,7 @@
 """Builds the compiled layers; everything else about the package is in pyproject.toml."""
 
 import os
+import sys
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -15,10 +16,12 @@ MODULES = [
     "wsgroups.connection.connection",
     "wsgroups.connection.admission",
     "wsgroups.connection.http",
-    "wsgroups.drivers.epoll",
     "wsgroups.drivers.memory",
+    "wsgroups.drivers.transports",
     "wsgroups.surface.websocket",
 ]
+if sys.platform == "linux":
+    MODULES.append("wsgroups.drivers.epoll")
 # Ordinary Python on the way of every handshake; compiled as it stands, it costs about half.
 COMPILED_PYTHON = [
     "wsgroups.connection.handshake",
@@ -32,6 +35,10 @@ COMPILED_PYTHON = [
 
 # -fno-plt: most calls go to the interpreter, and straight through its table they are cheaper.
 compile_args = ["-O3", "-fno-plt", "-fno-strict-aliasing", "-Wno-unused-function"]
+if sys.platform == "darwin":  # has no such table
+    compile_args.remove("-fno-plt")
+elif sys.platform == "win32":
+    compile_args = ["/O2"]
 link_args: list[str] = []
 if os.environ.get("WSGROUPS_SANITIZE"):
     # `make asan`: recover=none makes every report fail the run.

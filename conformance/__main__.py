@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from types import FrameType
+from typing import get_args
 
 import click
 from rich.console import Console
@@ -19,6 +20,7 @@ from conformance.outcome import Results
 from conformance.program import ROOT, ProgramError
 from conformance.runs import REPORTS, Run, Side, all_runs, carry_out
 from conformance.suite import group_of, in_order
+from wsgroups.policy import DriverName
 
 Found = list[tuple[Run, Results]]
 Problems = dict[str, list[str]]  # what is wrong, and in which runs
@@ -28,7 +30,8 @@ Problems = dict[str, list[str]]  # what is wrong, and in which runs
 @click.option("--store", is_flag=True, help="Store what comes out, and write the page about it.")
 @click.option("--compression", is_flag=True, help="Groups 12 and 13 as well: minutes.")
 @click.option("--rounds", type=click.IntRange(1), default=1, help="Play everything so often.")
-def main(store: bool, compression: bool, rounds: int) -> None:
+@click.option("--driver", type=click.Choice(get_args(DriverName)), default="auto", help="Of ours.")
+def main(store: bool, compression: bool, rounds: int, driver: DriverName) -> None:
     """Play the Autobahn testsuite with wsgroups and compare with what is stored."""
     signal.signal(signal.SIGTERM, _end_as_interrupt)
     console = Console(soft_wrap=True)
@@ -36,7 +39,7 @@ def main(store: bool, compression: bool, rounds: int) -> None:
         installed = engine.name_and_version()
     except ProgramError as error:
         raise click.ClickException(str(error)) from None
-    found, problems = asyncio.run(_play(all_runs(compression) * rounds, console))
+    found, problems = asyncio.run(_play(all_runs(compression, driver) * rounds, console))
     if store and not problems:
         problems = _disagreements(found)
     if problems:

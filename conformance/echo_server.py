@@ -1,4 +1,4 @@
-"""The server under test: `python -m conformance.echo_server LOOP LIMITS`.
+"""The server under test: `python -m conformance.echo_server LOOP LIMITS DRIVER`.
 
 It writes its address first, then a line for each socket that has closed.
 """
@@ -6,6 +6,7 @@ It writes its address first, then a line for each socket that has closed.
 from __future__ import annotations
 
 import asyncio
+from typing import get_args
 
 import click
 
@@ -14,6 +15,7 @@ from conformance.limits import GROUP_OPTIONS, Limits
 from conformance.loops import LOOPS, Loop
 from conformance.program import CASE_DONE
 from wsgroups import Handle, HandlerStatus, Request, WebSocket
+from wsgroups.policy import DriverName
 
 handle = Handle()
 
@@ -43,9 +45,9 @@ def disconnected(ws: WebSocket) -> None:
     print(CASE_DONE, flush=True)
 
 
-async def serve() -> None:
+async def serve(driver: DriverName) -> None:
     """Serve until the process is ended."""
-    async with wsgroups.serve(handle, host="127.0.0.1", port=0) as server:
+    async with wsgroups.serve(handle, host="127.0.0.1", port=0, driver=driver) as server:
         print(f"listening on ws://127.0.0.1:{server.port}", flush=True)
         await server.serve_forever()
 
@@ -53,11 +55,12 @@ async def serve() -> None:
 @click.command()
 @click.argument("loop", type=click.Choice(list(LOOPS)))
 @click.argument("limits", type=click.Choice(list(GROUP_OPTIONS)))
-def main(loop: Loop, limits: Limits) -> None:
-    """Echo on LOOP under LIMITS."""
+@click.argument("driver", type=click.Choice(get_args(DriverName)))
+def main(loop: Loop, limits: Limits, driver: DriverName) -> None:
+    """Echo on LOOP under LIMITS; DRIVER moves the bytes."""
     handle.group("echo", **GROUP_OPTIONS[limits])
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(serve())
+        runner.run(serve(driver))
 
 
 if __name__ == "__main__":

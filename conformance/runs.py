@@ -16,6 +16,7 @@ from conformance.loops import LOOPS, Loop
 from conformance.outcome import Results
 from conformance.program import ROOT, ProgramError, running
 from conformance.suite import COMPRESSION, GROUPS, PLAIN, WITHIN_DEFAULT_LIMITS, miscounts
+from wsgroups.policy import DriverName
 
 Side = Literal["server", "client"]
 SIDES: tuple[Side, ...] = ("server", "client")
@@ -32,9 +33,11 @@ class Run:
     loop: Loop
     limits: Limits
     groups: tuple[int, ...]
+    driver: DriverName = "auto"
 
     def __str__(self) -> str:
-        return f"{self.side}, {self.loop}, {self.limits} limits"
+        driver = "" if self.driver == "auto" else f", driver {self.driver}"
+        return f"{self.side}, {self.loop}, {self.limits} limits{driver}"
 
     @property
     def cases(self) -> int:
@@ -44,15 +47,19 @@ class Run:
     @property
     def reports(self) -> Path:
         """Where the engine's report goes; `index.html` is for people."""
-        return REPORTS / f"{self.side}-{self.loop}-{self.limits}"
+        driver = "" if self.driver == "auto" else f"-{self.driver}"
+        return REPORTS / f"{self.side}-{self.loop}-{self.limits}{driver}"
 
 
-def all_runs(compression: bool) -> list[Run]:
-    """Return every run, with the groups about compression or without."""
+def all_runs(compression: bool, driver: DriverName = "auto") -> list[Run]:
+    """Return every run, with the groups about compression or without.
+
+    Only a server has a driver: with one named, those of the client are left out.
+    """
     raised = (*PLAIN, *sorted(COMPRESSION)) if compression else PLAIN
     return [
-        Run(side, loop, limits, groups)
-        for side in SIDES
+        Run(side, loop, limits, groups, driver)
+        for side in (SIDES if driver == "auto" else SIDES[:1])
         for limits, groups in _groups_by_limits(raised)
         for loop in LOOPS
     ]
@@ -83,6 +90,7 @@ async def carry_out(run: Run, on_case: Callable[[], None]) -> Results:
 
 async def _with_server(run: Run, on_case: Callable[[], None]) -> None:
     command = [sys.executable, "-m", "conformance.echo_server", run.loop, run.limits]
+    command.append(run.driver)
     async with running(command, on_case) as server:
         url = await server.address()
         async with running(engine.against_server(url, run.groups, run.reports)) as player:

@@ -1,4 +1,4 @@
-"""wsgroups itself: `wsgroups_server.py PORT --loop asyncio|uvloop`."""
+"""wsgroups itself: `wsgroups_server.py PORT --loop asyncio|uvloop --driver epoll|transports`."""
 
 import asyncio
 import sys
@@ -63,7 +63,7 @@ def publish(message: bytes, ws: WebSocket) -> None:
 
 async def main(port: int) -> None:
     """Serve until the process is ended."""
-    async with wsgroups.serve(handle, host="127.0.0.1", port=port):
+    async with wsgroups.serve(handle, host="127.0.0.1", port=port, driver=sys.argv[5]):
         await asyncio.get_running_loop().create_future()
 
 

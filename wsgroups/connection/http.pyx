@@ -12,7 +12,7 @@ from libc.string cimport memcmp, memcpy
 
 from wsgroups.connection.connection cimport Connection, GroupCore, Phase, ticks_of
 from wsgroups.connection.head cimport RequestHead
-from wsgroups.connection.stream cimport STREAM_OPEN, TICKS_PER_SECOND
+from wsgroups.connection.stream cimport STREAM_OPEN, TICKS_PER_SECOND, unsent
 
 import logging
 
@@ -350,6 +350,7 @@ cdef class HttpPhase(Phase):
             connection.held = bytes(self.buffer)
             connection.held_from = 0
             connection.holding = True
+            connection.driver.update_interest(connection)
             connection.driver.requeue(connection)
         connection.unpause()
 
@@ -357,7 +358,7 @@ cdef class HttpPhase(Phase):
         """The server stops: let go of an idle connection, refuse a request that is not complete."""
         if self.state == HANDLING or self.state == DONE:
             return 0
-        if self.connection.outbox.count:  # the last response is on its way
+        if unsent(self.connection):  # the last response is on its way
             return self.finish()
         if self.buffer or self.head is not None:
             self.refuse(HTTPError(503, "The server is shutting down."))

@@ -128,6 +128,7 @@ cdef class Driver:
 cdef class Stream:
     cdef Driver driver
     cdef int fd
+    cdef object link               # what a driver that has no descriptors reaches it by
     cdef uint32_t slot             # place in the driver's arrays
     cdef uint32_t last_seen        # tick of the last sign of life
     cdef uint32_t last_taken       # tick at which the kernel last took bytes of it

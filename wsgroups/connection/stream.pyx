@@ -15,7 +15,6 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from wsgroups.connection.outbox cimport (
     Block,
@@ -28,6 +27,29 @@ from wsgroups.connection.outbox cimport (
     outbox_unshift,
     outbox_write,
 )
+
+cdef extern from *:
+    """
+    #ifdef _WIN32
+    #include <windows.h>
+    static int64_t wsgroups_now_ns(void) {
+        LARGE_INTEGER count, a_second;
+        QueryPerformanceCounter(&count);
+        QueryPerformanceFrequency(&a_second);
+        /* In two steps: the whole count in nanoseconds would overflow after minutes. */
+        return count.QuadPart / a_second.QuadPart * 1000000000
+             + count.QuadPart % a_second.QuadPart * 1000000000 / a_second.QuadPart;
+    }
+    #else
+    #include <time.h>
+    static int64_t wsgroups_now_ns(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
+    }
+    #endif
+    """
+    int64_t monotonic_ns "wsgroups_now_ns"() noexcept nogil
 
 logger = logging.getLogger("wsgroups")
 
@@ -42,9 +64,8 @@ cdef enum:
 
 
 cdef int64_t now_ns() noexcept nogil:
-    cdef timespec time
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return <int64_t> time.tv_sec * 1000000000 + time.tv_nsec
+    """Nanoseconds of a clock that never goes back."""
+    return monotonic_ns()
 
 
 cdef bint is_over(int64_t slice, int64_t* until) noexcept nogil:
@@ -381,8 +402,8 @@ cdef class Driver:
         if self.relieved == self.tick:
             return 0
         queues = [
-            (stream.outbox.size, id(stream), stream)
-            for stream in self.streams if stream.outbox.size
+            (unsent(stream), id(stream), stream)
+            for stream in self.streams if unsent(stream)
         ]
         queues.sort(reverse=True)
         for _size, _id, stream in queues:
@@ -702,11 +723,11 @@ cdef class Stream:
 
     cdef bint is_sending(self) noexcept:
         """True while a slow reader has taken something lately of what is queued for it."""
-        return self.outbox.count != 0 and self.driver.tick - self.last_taken < PATIENCE
+        return unsent(self) != 0 and self.driver.tick - self.last_taken < PATIENCE
 
     cdef int discard(self, Py_ssize_t size) except -1:
         """Throw away input of a stream that has ended its own side."""
-        if self.linger == 0 and self.ending == STREAM_FINISHING and self.outbox.count:
+        if self.linger == 0 and self.ending == STREAM_FINISHING and unsent(self):
             self.linger = LATE  # closing with this unread would destroy what is still queued
         if size > self.linger:
             return self.abort(0)

@@ -20,6 +20,8 @@ def open_sockets(config: ServerConfig) -> list[socket.socket]:
         OSError: with the address in its message.
     """
     if config.uds is not None:
+        if not hasattr(socket, "AF_UNIX"):
+            raise OSError("this system has no Unix sockets for Python: use host and port")
         return [_unix_socket(config.uds, config.backlog)]
     try:
         found = socket.getaddrinfo(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from wsgroups.server.server import Application, Server, serve
@@ -36,6 +37,18 @@ def run(
         runner.run(_serve(app, on_start, config))
 
 
+def _on_signal(
+    loop: asyncio.AbstractEventLoop, number: signal.Signals, handler: Callable[[], None]
+) -> Callable[[], object]:
+    """Have the loop call `handler` on a signal; returns what puts back what was before."""
+    try:
+        loop.add_signal_handler(number, handler)
+    except NotImplementedError:  # on Windows
+        before = signal.signal(number, lambda *_: loop.call_soon_threadsafe(handler))
+        return partial(signal.signal, number, before)
+    return partial(loop.remove_signal_handler, number)
+
+
 async def _serve(
     app: Application,
     on_start: Callable[[Server], None] | None,
@@ -52,8 +65,7 @@ async def _serve(
 
     with contextlib.ExitStack() as handlers:
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
-            handlers.callback(loop.remove_signal_handler, number)
+            handlers.callback(_on_signal(loop, number, stop))
         await server.start()  # whoever finds the port open may send a signal
         try:
             if on_start is not None:
