@@ -397,8 +397,10 @@ cdef class Driver:
         """Give up the streams with the longest queues until all queues hold a tenth less again.
 
         When that did not help, because the rest belongs to another loop, not again in this tick.
+        What transports hold of streams that are given up is as good as gone.
         """
         cdef Stream stream
+        cdef Py_ssize_t going = 0
         if self.relieved == self.tick:
             return 0
         queues = [
@@ -407,12 +409,18 @@ cdef class Driver:
         ]
         queues.sort(reverse=True)
         for _size, _id, stream in queues:
-            if block_bytes <= most_block_bytes // 10 * 9:
+            if stream.ending != STREAM_OPEN:
+                going += stream.handed
+        for _size, _id, stream in queues:
+            if block_bytes - going <= most_block_bytes // 10 * 9:
                 break
+            if stream.ending != STREAM_OPEN:
+                going -= stream.handed
             try:
                 stream.shed()
             except BaseException as error:
                 self.crashed(stream, error)
+            going += stream.handed  # none when it is closed
         if block_bytes > most_block_bytes:
             self.relieved = self.tick
         return self.settle(self.slice)

@@ -345,14 +345,11 @@ cdef class TransportDriver(Driver):
     cdef int end(self) except -1:
         """The event is over. What is left comes behind the other events of this iteration.
 
-        So does what must end the program: those are served before.
+        So does what must end the program: those are served before. The context variable keeps its
+        value, which every handler sets and only the next turn must not find.
         """
-        try:
-            if self.current is not None:
-                self.enter(None)
-        finally:
-            self.in_turn = False
-            PyContext_Exit(self.context)
+        self.in_turn = False
+        PyContext_Exit(self.context)
         if (
             self.dirty or self.deferred or self.mailbox or self.requeued
             or self.problem is not None
