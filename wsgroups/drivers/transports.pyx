@@ -6,7 +6,8 @@ left for other sockets is done in one turn for all events of the loop's iteratio
 
 What is to be sent stays in the stream's own queue, where limits and policies see it. The transport
 gets it in pieces and only as long as it has nothing left over: with a high-water mark of 0 it says
-so at once, and says when it has sent the rest. That rest is the stream's `handed`.
+so at once, and says when it has sent the rest. That rest is the stream's `handed`. While it has
+none, small pieces are sent past it where its socket is an ordinary one.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.object cimport PyObject
-from libc.errno cimport ECONNRESET
+from libc.errno cimport EAGAIN, ECONNRESET, EINTR, errno as c_errno
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
@@ -36,6 +37,26 @@ from wsgroups.connection.stream cimport (
 )
 
 from wsgroups.connection.address import SOCKADDR_SIZE, pack_address
+
+cdef extern from *:
+    """
+    #ifdef _WIN32
+    /* A socket of the proactor is the transport's alone. */
+    #define WSGROUPS_SENDS 0
+    static inline Py_ssize_t wsgroups_send(int fd, const void* data, size_t size) { return -1; }
+    #else
+    #include <sys/socket.h>
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0  /* the interpreter ignores SIGPIPE */
+    #endif
+    #define WSGROUPS_SENDS 1
+    static inline Py_ssize_t wsgroups_send(int fd, const void* data, size_t size) {
+        return send(fd, data, size, MSG_NOSIGNAL);
+    }
+    #endif
+    """
+    bint SENDS "WSGROUPS_SENDS"
+    Py_ssize_t send "wsgroups_send"(int fd, const void* data, size_t size) nogil
 
 cdef enum:
     RECEIVE_SIZE = 65536       # the one buffer all sockets are received into
@@ -59,6 +80,7 @@ cdef class Link:
     cdef object transport          # None before it is connected and after it is let go of
     cdef Stream stream             # likewise
     cdef bint is_full              # the transport holds bytes that the kernel has not taken
+    cdef int fd                    # of its socket; -1 where only the transport may send
     cdef bint is_reading
     cdef bint at_end               # the peer's FIN has come
 
@@ -66,6 +88,7 @@ cdef class Link:
         self.driver = driver
         self.listener = listener
         self.is_reading = True
+        self.fd = -1
 
     def connection_made(self, transport):
         """A connection was accepted."""
@@ -296,6 +319,8 @@ cdef class TransportDriver(Driver):
             if address is None:
                 return self.turn_away(link)  # broken already, before anybody saw who it was
             link.transport.set_write_buffer_limits(high=0)
+            if SENDS:
+                link.fd = link.transport.get_extra_info("socket").fileno()
             connection = Connection()
             self.attach(connection)
         except BaseException as error:  # there is no memory: the others are served all the same
@@ -425,6 +450,10 @@ cdef class TransportDriver(Driver):
         cdef Link link
         cdef bytes piece
         cdef int used
+        cdef Py_ssize_t done
+        # In a turn the loop runs, so the descriptor is the transport's yet. What the transport is
+        # empty of may be sent past it, which takes a fifth off the cost of a small message.
+        cdef bint is_direct = self.in_turn and not self.is_down
         while stream.link is not None:
             link = <Link> stream.link
             if link.is_full:
@@ -432,6 +461,16 @@ cdef class TransportDriver(Driver):
             used = stream.gather(vectors, VECTORS)
             if used == 0:
                 return stream.flushed()
+            if is_direct and used == 1 and link.fd >= 0:
+                done = send(link.fd, vectors[0].iov_base, vectors[0].iov_len)
+                if done < 0 and c_errno == EINTR:
+                    continue
+                if done < 0 and c_errno != EAGAIN:
+                    return stream.lost(c_errno)
+                is_direct = done == <Py_ssize_t> vectors[0].iov_len
+                if done > 0:
+                    stream.sent(done)
+                continue
             piece = self.join(vectors, used)
             link.transport.write(piece)
             if link.transport.is_closing():
