@@ -15,7 +15,7 @@ ROUNDS ?= 1
 SANITIZED := build/asan
 ASAN_SECONDS ?= 60
 
-.PHONY: demo test wheel test-wheel test-all check docs format bench asan fuzz soak autobahn browser-test install clean
+.PHONY: demo test test-portable wheel test-wheel test-all check docs format bench asan fuzz soak autobahn browser-test install clean
 
 install: $(STAMP)
 
@@ -30,6 +30,9 @@ demo: install  ## start the chat and print its address
 
 test: install  ## every change: minutes, on all cores
 	$(BIN)/python -m pytest -n auto
+
+test-portable: install  ## the same with every server on the portable driver
+	$(BIN)/python -m pytest -n auto --driver transports
 
 NOX = $(BIN)/pip install --quiet 'wsgroups[dist]' && $(BIN)/nox
 
@@ -81,7 +84,7 @@ soak: install  ## connections that come and go for SOAK_SECONDS; results in soak
 autobahn: install  ## the Autobahn testsuite; STORE=1 stores, COMPRESSION=1 plays more, TLS=1
 	$(BIN)/pip install --quiet 'wsgroups[autobahn]'  # is installed already: adds the engine only
 	$(BIN)/python -m conformance --rounds $(ROUNDS) $(if $(STORE),--store) \
-	    $(if $(COMPRESSION),--compression) $(if $(TLS),--tls)
+	    $(if $(COMPRESSION),--compression) $(if $(TLS),--tls) $(if $(DRIVER),--driver $(DRIVER))
 
 # A copy of the tree with the same environment: the first report of a sanitizer ends the run.
 # Python's own allocator and its leaks at exit would hide and drown ours.

@@ -17,10 +17,12 @@ MODULES = [
     "wsgroups.connection.admission",
     "wsgroups.connection.tls",
     "wsgroups.connection.http",
-    "wsgroups.drivers.epoll",
     "wsgroups.drivers.memory",
+    "wsgroups.drivers.transports",
     "wsgroups.surface.websocket",
 ]
+if sys.platform == "linux":
+    MODULES.append("wsgroups.drivers.epoll")
 # Ordinary Python on the way of every handshake; compiled as it stands, it costs about half.
 COMPILED_PYTHON = [
     "wsgroups.connection.handshake",

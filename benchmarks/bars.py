@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .peers import SUBJECT, SUBJECT_ON_ASYNCIO
+from .peers import SUBJECT, SUBJECT_ON_ASYNCIO, SUBJECT_ON_TRANSPORTS
 from .scenarios import Scenario
 from .summary import Spread, Summary
 
@@ -46,6 +46,8 @@ BARS = (
     Bar("group1k-deflate", 1.1, SUBJECT, other="group1k"),
     Bar("echo32-c100-k1", 1.1, SUBJECT, SUBJECT_ON_ASYNCIO),
     Bar("echo32-c100-k16", 1.1, SUBJECT, SUBJECT_ON_ASYNCIO),
+    Bar("echo32-c100-k1", 1.3, SUBJECT, SUBJECT_ON_TRANSPORTS),
+    Bar("echo32-c100-k16", 1.3, SUBJECT, SUBJECT_ON_TRANSPORTS),
 )
 
 

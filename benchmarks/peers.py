@@ -15,6 +15,7 @@ from .scenarios import Scenario
 
 SUBJECT = "wsgroups"
 SUBJECT_ON_ASYNCIO = "wsgroups-asyncio"
+SUBJECT_ON_TRANSPORTS = "wsgroups-transports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,21 @@ def all_peers() -> list[Peer]:
     """Return every peer, wsgroups first."""
     own = (sys.executable, _script("wsgroups_server.py"))
     return [
-        Peer(SUBJECT, "wsgroups", own, ("--loop", "uvloop")),
-        Peer(SUBJECT_ON_ASYNCIO, "wsgroups, asyncio", own, ("--loop", "asyncio"), echo_only=True),
+        Peer(SUBJECT, "wsgroups", own, ("--loop", "uvloop", "--driver", "epoll")),
+        Peer(
+            SUBJECT_ON_ASYNCIO,
+            "wsgroups, asyncio",
+            own,
+            ("--loop", "asyncio", "--driver", "epoll"),
+            echo_only=True,
+        ),
+        Peer(
+            SUBJECT_ON_TRANSPORTS,
+            "wsgroups, transports",
+            own,
+            ("--loop", "uvloop", "--driver", "transports"),
+            echo_only=True,
+        ),
         Peer("bun", "Bun", (_bun(), _script("bun_server.js"))),
         Peer("ws", "ws on Node", ("node", _script("ws_server.cjs"))),
         _in_venv("socketify", "socketify", deflates=False),  # answers no offer of it here

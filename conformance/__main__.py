@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from types import FrameType
+from typing import get_args
 
 import click
 from rich.console import Console
@@ -19,6 +20,7 @@ from conformance.outcome import Results
 from conformance.program import ROOT, ProgramError
 from conformance.runs import REPORTS, Run, Side, all_runs, carry_out
 from conformance.suite import group_of, in_order
+from wsgroups.policy import DriverName
 
 Found = list[tuple[Run, Results]]
 Problems = dict[str, list[str]]  # what is wrong, and in which runs
@@ -29,7 +31,8 @@ Problems = dict[str, list[str]]  # what is wrong, and in which runs
 @click.option("--compression", is_flag=True, help="Groups 12 and 13 as well: minutes.")
 @click.option("--tls", is_flag=True, help="The server's cases over TLS, instead of all.")
 @click.option("--rounds", type=click.IntRange(1), default=1, help="Play everything so often.")
-def main(store: bool, compression: bool, tls: bool, rounds: int) -> None:
+@click.option("--driver", type=click.Choice(get_args(DriverName)), default="auto", help="Of ours.")
+def main(store: bool, compression: bool, tls: bool, rounds: int, driver: DriverName) -> None:
     """Play the Autobahn testsuite with wsgroups and compare with what is stored."""
     if store and tls:
         raise click.UsageError("what is played over TLS is held to what is stored: no --store")
@@ -39,7 +42,7 @@ def main(store: bool, compression: bool, tls: bool, rounds: int) -> None:
         installed = engine.name_and_version()
     except ProgramError as error:
         raise click.ClickException(str(error)) from None
-    found, problems = asyncio.run(_play(all_runs(compression, tls) * rounds, console))
+    found, problems = asyncio.run(_play(all_runs(compression, tls, driver) * rounds, console))
     if store and not problems:
         problems = _disagreements(found)
     if problems:

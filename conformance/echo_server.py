@@ -1,4 +1,4 @@
-"""The server under test: `python -m conformance.echo_server LOOP LIMITS [CERT KEY]`.
+"""The server under test: `python -m conformance.echo_server LOOP LIMITS DRIVER [CERT KEY]`.
 
 It writes its address first, then a line for each socket that has closed.
 """
@@ -6,6 +6,7 @@ It writes its address first, then a line for each socket that has closed.
 from __future__ import annotations
 
 import asyncio
+from typing import Any, get_args
 
 import click
 
@@ -14,6 +15,7 @@ from conformance.limits import GROUP_OPTIONS, Limits
 from conformance.loops import LOOPS, Loop
 from conformance.program import CASE_DONE
 from wsgroups import Handle, HandlerStatus, Request, WebSocket
+from wsgroups.policy import DriverName
 
 handle = Handle()
 
@@ -43,10 +45,10 @@ def disconnected(ws: WebSocket) -> None:
     print(CASE_DONE, flush=True)
 
 
-async def serve(cert: str | None, key: str | None) -> None:
+async def serve(driver: DriverName, cert: str | None, key: str | None) -> None:
     """Serve until the process is ended."""
-    tls = {"ssl_certfile": cert, "ssl_keyfile": key}
-    async with wsgroups.serve(handle, host="127.0.0.1", port=0, **tls) as server:
+    options: dict[str, Any] = {"driver": driver, "ssl_certfile": cert, "ssl_keyfile": key}
+    async with wsgroups.serve(handle, host="127.0.0.1", port=0, **options) as server:
         print(f"listening on {server.ws_url}", flush=True)
         await server.serve_forever()
 
@@ -54,13 +56,14 @@ async def serve(cert: str | None, key: str | None) -> None:
 @click.command()
 @click.argument("loop", type=click.Choice(list(LOOPS)))
 @click.argument("limits", type=click.Choice(list(GROUP_OPTIONS)))
+@click.argument("driver", type=click.Choice(get_args(DriverName)))
 @click.argument("cert", required=False)
 @click.argument("key", required=False)
-def main(loop: Loop, limits: Limits, cert: str | None, key: str | None) -> None:
-    """Echo on LOOP under LIMITS, over TLS with CERT and KEY."""
+def main(loop: Loop, limits: Limits, driver: DriverName, cert: str | None, key: str | None) -> None:
+    """Echo on LOOP under LIMITS, over TLS with CERT and KEY; DRIVER moves the bytes."""
     handle.group("echo", **GROUP_OPTIONS[limits])
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(serve(cert, key))
+        runner.run(serve(driver, cert, key))
 
 
 if __name__ == "__main__":

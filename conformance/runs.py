@@ -18,6 +18,7 @@ from conformance.loops import LOOPS, Loop
 from conformance.outcome import Results
 from conformance.program import ROOT, ProgramError, running
 from conformance.suite import COMPRESSION, GROUPS, PLAIN, WITHIN_DEFAULT_LIMITS, miscounts
+from wsgroups.policy import DriverName
 
 Side = Literal["server", "client"]
 SIDES: tuple[Side, ...] = ("server", "client")
@@ -35,9 +36,12 @@ class Run:
     limits: Limits
     groups: tuple[int, ...]
     over_tls: bool = False
+    driver: DriverName = "auto"
 
     def __str__(self) -> str:
-        return f"{self.side}{' over TLS' * self.over_tls}, {self.loop}, {self.limits} limits"
+        driver = "" if self.driver == "auto" else f", driver {self.driver}"
+        tls = " over TLS" * self.over_tls
+        return f"{self.side}{tls}, {self.loop}, {self.limits} limits{driver}"
 
     @property
     def cases(self) -> int:
@@ -47,15 +51,19 @@ class Run:
     @property
     def reports(self) -> Path:
         """Where the engine's report goes; `index.html` is for people."""
-        return REPORTS / f"{self.side}{'-tls' * self.over_tls}-{self.loop}-{self.limits}"
+        driver = "" if self.driver == "auto" else f"-{self.driver}"
+        return REPORTS / f"{self.side}{'-tls' * self.over_tls}-{self.loop}-{self.limits}{driver}"
 
 
-def all_runs(compression: bool, over_tls: bool = False) -> list[Run]:
-    """Return every run, with the groups about compression or without; over TLS the server's."""
+def all_runs(compression: bool, over_tls: bool = False, driver: DriverName = "auto") -> list[Run]:
+    """Return every run, with the groups about compression or without.
+
+    Over TLS, or with a driver named, those of the server alone.
+    """
     raised = (*PLAIN, *sorted(COMPRESSION)) if compression else PLAIN
-    sides: tuple[Side, ...] = ("server",) if over_tls else SIDES
+    sides: tuple[Side, ...] = SIDES[:1] if over_tls or driver != "auto" else SIDES
     return [
-        Run(side, loop, limits, groups, over_tls)
+        Run(side, loop, limits, groups, over_tls, driver)
         for side in sides
         for limits, groups in _groups_by_limits(raised)
         for loop in LOOPS
@@ -86,7 +94,7 @@ async def carry_out(run: Run, on_case: Callable[[], None]) -> Results:
 
 
 async def _with_server(run: Run, on_case: Callable[[], None]) -> None:
-    command = [sys.executable, "-m", "conformance.echo_server", run.loop, run.limits]
+    command = [sys.executable, "-m", "conformance.echo_server", run.loop, run.limits, run.driver]
     async with contextlib.AsyncExitStack() as stack:
         if run.over_tls:
             ca, *files = _certificates(stack.enter_context(tempfile.TemporaryDirectory()))

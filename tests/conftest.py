@@ -15,12 +15,44 @@ import uvloop
 from tests.certificates import Certificates
 from wsgroups.repeats import repeats
 
+DRIVERS = ("epoll", "transports")
+
+# What runs on both drivers without being asked to; `--driver` runs everything on one.
+ON_BOTH_DRIVERS = {
+    "tests.drivers.test_epoll",
+}
+
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: Any) -> Mapping[str, LoopFactory]:
     """Runs every `async def` test twice."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds `--driver`."""
+    parser.addoption("--driver", choices=DRIVERS, help="what moves the bytes in every test")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs the tests of some modules on both drivers."""
+    if (
+        metafunc.config.getoption("driver") is None
+        and metafunc.module.__name__ in ON_BOTH_DRIVERS
+        and metafunc.definition.get_closest_marker("only_on_epoll") is None
+    ):
+        metafunc.parametrize("driver", DRIVERS, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Chooses the driver of all servers, also of those in processes that the test starts."""
+    name: str = getattr(request, "param", None) or request.config.getoption("driver") or "epoll"
+    if request.node.get_closest_marker("only_on_epoll"):
+        name = "epoll"
+    monkeypatch.setenv("WSGROUPS_DRIVER", name)
+    return name
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,8 @@ SlowConsumer = Literal["disconnect", "drop_newest", "drop_oldest", "conflate", "
 
 ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
 
+DriverName = Literal["auto", "epoll", "transports"]
+
 
 def option(
     default: Any,
@@ -188,6 +190,9 @@ class ServerConfig:
     )
     reuse_port: bool = option(False, "let other processes listen on the same port (SO_REUSEPORT)")
     backlog: int = option(2048, "connections the kernel keeps waiting")
+    driver: DriverName = option(
+        "auto", "what moves the bytes: 'epoll' on Linux, 'transports' anywhere; 'auto': the faster"
+    )
     handshake_timeout: float = option(10.0, "from accept to the end of the request")
     keep_alive_timeout: float = option(5.0, "how long a connection may wait between requests")
     drain_timeout: float = option(30.0, "how long closing sockets may take at shutdown")
@@ -243,6 +248,12 @@ class ServerConfig:
             "trusted_proxies",
             "a list",
             self.trusted_proxies,
+        )
+        _require(
+            self.driver in get_args(DriverName),
+            "driver",
+            f"one of {', '.join(get_args(DriverName))}",
+            self.driver,
         )
         _require(
             self.forwarded_header in get_args(ForwardedHeader),

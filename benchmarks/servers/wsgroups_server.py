@@ -1,4 +1,4 @@
-"""wsgroups itself: `wsgroups_server.py PORT --loop asyncio|uvloop [deflate] [tls]`."""
+"""wsgroups itself: `wsgroups_server.py PORT --loop LOOP --driver DRIVER [deflate] [tls]`."""
 
 import asyncio
 import sys
@@ -77,7 +77,8 @@ def tls() -> dict[str, Any]:
 
 async def main(port: int) -> None:
     """Serve until the process is ended."""
-    async with wsgroups.serve(handle, host="127.0.0.1", port=port, **tls()):
+    options = {"driver": sys.argv[5], **tls()}
+    async with wsgroups.serve(handle, host="127.0.0.1", port=port, **options):
         await asyncio.get_running_loop().create_future()
 
 

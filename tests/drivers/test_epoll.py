@@ -1,4 +1,7 @@
-"""The epoll driver over real sockets: batches, turns and edges."""
+"""A driver over real sockets: batches, turns and edges.
+
+Nearly all holds for the portable driver as well, and is shown for both.
+"""
 
 import asyncio
 import contextlib
@@ -56,6 +59,9 @@ from wsgroups import (
 
 NORMAL = frame(CLOSE, b"\x03\xe8")
 EVENTS_A_TURN = 64
+CUTS_BATCHES = pytest.mark.only_on_epoll(
+    reason="transports have no batch: each ready socket is a callback of the loop's own"
+)
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
@@ -167,6 +173,7 @@ async def test_a_disconnect_handler_may_drop_the_next_socket_and_so_on() -> None
         assert app.parted == [ws.id for ws in sockets]
 
 
+@CUTS_BATCHES
 async def test_what_is_left_of_a_batch_does_not_reach_a_socket_that_has_closed_since() -> None:
     app = App()
     app.on_message = lambda message, ws: spin(0.001)  # a turn is over after a few of these
@@ -547,6 +554,7 @@ async def test_large_messages_of_one_socket_leave_room_for_others() -> None:
         assert 100 <= place <= 100 + 4 * (768 << 10) // 20_000
 
 
+@CUTS_BATCHES
 async def test_the_loop_has_its_turn_however_many_sockets_are_ready() -> None:
     app = App()
     app.on_message = lambda message, ws: spin(0.001)

@@ -2,12 +2,15 @@
 
 import resource
 
+import pytest
+
 from tests.faults.service import Clients, Service, wait_until
 
 NOFILE = resource.RLIMIT_NOFILE
 FEW = 256
 
 
+@pytest.mark.only_on_epoll(reason="asyncio and uvloop accept for the others, and drop or wait")
 def test_without_descriptors_those_who_are_in_keep_full_service() -> None:
     with Service() as service, Clients(service.port) as clients:
         inside = clients.open_many(200)

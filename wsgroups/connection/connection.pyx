@@ -454,6 +454,7 @@ cdef class Connection(Stream):
         else:
             self.held_from = source.next - <uint8_t*> PyBytes_AS_STRING(self.held)
         self.holding |= HOLDING_FRAMES
+        self.driver.update_interest(self)
         if self.congested():
             return self.pause()
         return self.driver.requeue(self)
@@ -475,15 +476,15 @@ cdef class Connection(Stream):
 
     cdef inline bint congested(self) except -1:
         """True while no more input should be taken: answers pile up, or events do."""
-        if self.outbox.size > self.group.write_high_water or self.runner is not None:
+        if self.outbox.size + self.handed > self.group.write_high_water or self.runner is not None:
             return self.is_congested()
         return False
 
     cdef bint is_congested(self) except -1:
-        if self.outbox.size > self.group.write_high_water:
+        if self.outbox.size + self.handed > self.group.write_high_water:
             if not self.blocked:
                 self.driver.flush(self)
-            if self.outbox.size > self.group.write_high_water:
+            if self.outbox.size + self.handed > self.group.write_high_water:
                 return True
         return self.runner is not None and self.runner.is_full
 
@@ -837,13 +838,13 @@ cdef class Connection(Stream):
 
     cdef int drop_for(self, Py_ssize_t size) except -1:
         """Drop the oldest messages until `size` bytes may follow; what has begun must end."""
-        while self.outbox.size + size > self.group.write_limit:
+        while self.outbox.size + self.handed + size > self.group.write_limit:
             if not outbox_drop_oldest(&self.outbox):
                 break
             self.count_dropped()
         if (
-            self.outbox.size <= self.group.write_high_water
-            or self.outbox.size + size <= self.group.write_limit
+            self.outbox.size + self.handed <= self.group.write_high_water
+            or self.outbox.size + self.handed + size <= self.group.write_limit
         ):
             return RESULT_OK
         self.count_dropped()

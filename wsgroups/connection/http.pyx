@@ -380,6 +380,7 @@ cdef class HttpPhase(Phase):
             connection.held = bytes(self.buffer)
             connection.held_from = 0
             connection.holding |= HOLDING_FRAMES
+            connection.driver.update_interest(connection)
             connection.driver.requeue(connection)
         connection.unpause()
 

@@ -6,7 +6,14 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 cdef Py_ssize_t block_bytes    # of memory that all blocks of the process hold
 cdef uint64_t blocks_freed     # while it stands still, no address is given to another block
 
-cdef extern from "<sys/uio.h>":
+cdef extern from *:
+    """
+    #ifdef _WIN32
+    struct iovec { void* iov_base; size_t iov_len; };
+    #else
+    #include <sys/uio.h>
+    #endif
+    """
     cdef struct iovec:
         void* iov_base
         size_t iov_len
@@ -38,6 +45,9 @@ cdef struct Outbox:
 
 cdef inline Py_ssize_t block_size(const Block* block) noexcept nogil:
     return block.head_size + block.body_size
+
+# Counts bytes that a queue, or whoever sends what it held, has taken or let go of.
+cdef void count_memory(Py_ssize_t size) noexcept
 
 # All return NULL or False for want of memory, unless they raise.
 cdef Block* block_new(Py_ssize_t capacity) noexcept

@@ -49,7 +49,7 @@ cdef Block* block_new(Py_ssize_t capacity) noexcept:
     return block
 
 
-cdef inline void count_memory(Py_ssize_t size) noexcept:
+cdef void count_memory(Py_ssize_t size) noexcept:
     global block_bytes
     block_bytes += size
 

@@ -62,7 +62,7 @@ cdef inline Py_ssize_t unsent(Stream stream) noexcept:
 
 cdef inline bint has_queued(Stream stream) noexcept:
     """True while bytes wait for the kernel, those in the cork aside."""
-    return stream.outbox.count != 0 or (
+    return stream.outbox.count != 0 or stream.handed != 0 or (
         stream.filter is not None and stream.filter.sealed.count != 0
     )
 
@@ -163,6 +163,7 @@ cdef class Filter:
 cdef class Stream:
     cdef Driver driver
     cdef int fd
+    cdef object link               # what a driver that has no descriptors reaches it by
     cdef uint32_t slot             # place in the driver's arrays
     cdef uint32_t last_seen        # tick of the last sign of life
     cdef uint32_t last_taken       # tick at which the kernel last took bytes of it

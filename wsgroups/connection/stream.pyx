@@ -15,7 +15,6 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from wsgroups.connection.outbox cimport (
     Block,
@@ -28,6 +27,29 @@ from wsgroups.connection.outbox cimport (
     outbox_unshift,
     outbox_write,
 )
+
+cdef extern from *:
+    """
+    #ifdef _WIN32
+    #include <windows.h>
+    static int64_t wsgroups_now_ns(void) {
+        LARGE_INTEGER count, a_second;
+        QueryPerformanceCounter(&count);
+        QueryPerformanceFrequency(&a_second);
+        /* In two steps: the whole count in nanoseconds would overflow after minutes. */
+        return count.QuadPart / a_second.QuadPart * 1000000000
+             + count.QuadPart % a_second.QuadPart * 1000000000 / a_second.QuadPart;
+    }
+    #else
+    #include <time.h>
+    static int64_t wsgroups_now_ns(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t) now.tv_sec * 1000000000 + now.tv_nsec;
+    }
+    #endif
+    """
+    int64_t monotonic_ns "wsgroups_now_ns"() noexcept nogil
 
 logger = logging.getLogger("wsgroups")
 
@@ -44,9 +66,8 @@ cdef enum:
 
 
 cdef int64_t now_ns() noexcept nogil:
-    cdef timespec time
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return <int64_t> time.tv_sec * 1000000000 + time.tv_nsec
+    """Nanoseconds of a clock that never goes back."""
+    return monotonic_ns()
 
 
 cdef bint is_over(int64_t slice, int64_t* until) noexcept nogil:
@@ -426,8 +447,10 @@ cdef class Driver:
         """Give up the streams with the longest queues until all queues hold a tenth less again.
 
         When that did not help, because the rest belongs to another loop, not again in this tick.
+        What transports hold of streams that are given up is as good as gone.
         """
         cdef Stream stream
+        cdef Py_ssize_t going = 0
         if self.relieved == self.tick:
             return 0
         queues = [
@@ -436,12 +459,18 @@ cdef class Driver:
         ]
         queues.sort(reverse=True)
         for _size, _id, stream in queues:
-            if block_bytes <= most_block_bytes // 10 * 9:
+            if stream.ending != STREAM_OPEN:
+                going += stream.handed
+        for _size, _id, stream in queues:
+            if block_bytes - going <= most_block_bytes // 10 * 9:
                 break
+            if stream.ending != STREAM_OPEN:
+                going -= stream.handed
             try:
                 stream.shed()
             except BaseException as error:
                 self.crashed(stream, error)
+            going += stream.handed  # none when it is closed
         if block_bytes > most_block_bytes:
             self.relieved = self.tick
         return self.settle(self.slice)

@@ -126,9 +126,14 @@ cdef enum Tag:
 cdef class Listener:
     """A listening descriptor and what makes a connection of each accepted one."""
 
+    cdef EpollDriver driver
     cdef int fd
     cdef object accepted
     cdef bint is_closed            # not watched until the next sweep: nobody can be let in
+
+    def close(self):
+        """Accept nothing further; the descriptor stays its owner's."""
+        self.driver.stop_listening(self)
 
 
 @cython.final
@@ -240,30 +245,36 @@ cdef class EpollDriver(Driver):
 
     # --- listening --------------------------------------------------------------------------
 
-    def listen(self, int fd, accepted):
-        """Accept connections on a listening, non-blocking descriptor.
+    async def listen(self, sock, accepted, *, backlog):
+        """Accept connections on a listening, non-blocking socket.
 
         Args:
-            fd: stays the caller's; `stop_listening` first when it is to be closed.
+            sock: stays the caller's, who closes the listener before it.
             accepted: called with each new connection; gives it its first phase.
+            backlog: connections the kernel keeps waiting; as the socket has it.
+
+        Returns:
+            The listener, with `close()`.
         """
         cdef Listener listener = Listener()
-        listener.fd = fd
+        listener.driver = self
+        listener.fd = sock.fileno()
         listener.accepted = accepted
-        wsgroups_no_delay(fd)
+        wsgroups_no_delay(listener.fd)
         self.watch(EPOLL_CTL_ADD, listener, EPOLLIN)
-        self.listeners[fd] = listener
+        self.listeners[listener.fd] = listener
+        return listener
 
     cdef int watch(self, int operation, Listener listener, uint32_t events) except -1:
         cdef uint64_t data = <uintptr_t> <PyObject*> listener | TAG_LISTENER
         return self.register(operation, listener.fd, events, data)
 
-    def stop_listening(self, int fd):
-        """Accept nothing further on `fd`."""
-        listener = self.listeners.pop(fd, None)
-        if listener is not None:
-            self.register(EPOLL_CTL_DEL, fd, 0, 0)
+    cdef int stop_listening(self, Listener listener) except -1:
+        if self.listeners.get(listener.fd) is listener:
+            del self.listeners[listener.fd]
+            self.register(EPOLL_CTL_DEL, listener.fd, 0, 0)
             self.keep(listener)
+        return 0
 
     cdef int accept(self, Listener listener) except -1:
         """Accept a batch; the rest is reported again."""

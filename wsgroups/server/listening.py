@@ -50,6 +50,8 @@ def open_sockets(config: ServerConfig) -> Listening:
     if config.fd:
         return Listening(inherited_sockets(config.fd))
     if config.uds is not None:
+        if not hasattr(socket, "AF_UNIX"):
+            raise OSError("this system has no Unix sockets for Python: use host and port")
         return _unix_socket(config.uds, config)
     return Listening(_tcp_sockets(config))
 
@@ -57,13 +59,18 @@ def open_sockets(config: ServerConfig) -> Listening:
 def describe(sock: socket.socket) -> tuple[str, int]:
     """Return host and port of a socket; the path and 0 of a Unix socket, `@name` without a file."""
     address = sock.getsockname()
-    if sock.family == socket.AF_UNIX:
+    if not is_tcp(sock):
         path = os.fsdecode(address)
         return ("@" + path[1:] if path.startswith("\0") else path), 0
     host, port, *rest = address
     if rest and rest[1]:  # a link-local address means something on one interface only
         host = f"{host}%{socket.if_indextoname(rest[1])}"
     return host, port
+
+
+def is_tcp(sock: socket.socket) -> bool:
+    """Whether a socket is not a Unix one."""
+    return sock.family in (socket.AF_INET, socket.AF_INET6)
 
 
 # --- TCP ------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from wsgroups.server.notifying import notify
@@ -57,6 +58,18 @@ def open_standard_descriptors() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
+def _on_signal(
+    loop: asyncio.AbstractEventLoop, number: signal.Signals, handler: Callable[[], object]
+) -> Callable[[], object]:
+    """Have the loop call `handler` on a signal; returns what puts back what was before."""
+    try:
+        loop.add_signal_handler(number, handler)
+    except NotImplementedError:  # on Windows
+        before = signal.signal(number, lambda *_: loop.call_soon_threadsafe(handler))
+        return partial(signal.signal, number, before)
+    return partial(loop.remove_signal_handler, number)
+
+
 async def _serve(
     app: Application,
     on_start: Callable[[Server], None] | None,
@@ -72,12 +85,13 @@ async def _serve(
         stopping.set()
 
     with contextlib.ExitStack() as handlers:
-        actions: dict[int, Callable[[], object]] = {signal.SIGINT: stop, signal.SIGTERM: stop}
+        actions: dict[str, Callable[[], object]] = {"SIGINT": stop, "SIGTERM": stop}
         if server.config.ssl_certfile is not None:
-            actions[signal.SIGHUP] = server.reload_certificates
-        for number, action in actions.items():
-            loop.add_signal_handler(number, action)
-            handlers.callback(loop.remove_signal_handler, number)
+            actions["SIGHUP"] = server.reload_certificates
+        for name, action in actions.items():
+            number = getattr(signal, name, None)
+            if number is not None:  # Windows has no SIGHUP
+                handlers.callback(_on_signal(loop, number, action))
         await server.start()  # whoever finds the port open may send a signal
         try:
             if on_start is not None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import resource
 import socket
 import ssl
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -25,11 +23,18 @@ from wsgroups.drivers.choice import acquire_driver, release_driver
 from wsgroups.errors import HTTPError
 from wsgroups.policy import ServerConfig, check_options
 from wsgroups.server.certificates import make_context
-from wsgroups.server.listening import Listening, describe, open_sockets
+from wsgroups.server.listening import Listening, describe, is_tcp, open_sockets
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
 
 logger = logging.getLogger("wsgroups")
 
 _SPARE_DESCRIPTORS = 128  # for the application's own files and sockets
+_MANY_CONNECTIONS = 0xFFFFFFFF  # where the system does not say how many there may be
+_SOME_MEMORY = 4 << 30  # bytes; where it does not say how much there is
 
 
 class Endpoint(Protocol):
@@ -164,27 +169,26 @@ class Server:
             raise RuntimeError("this server was started already")
         limit_write_buffers(self.config.max_total_write_buffer or _memory() // 4)
         try:
-            self._open(asyncio.get_running_loop())
+            await self._open(asyncio.get_running_loop())
         except BaseException:
             await self.close()
             raise
 
-    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Listen, and set `_driver` to what serves those who come."""
         listening = open_sockets(self.config)
         try:
-            driver = self._driver = acquire_driver(loop)
+            driver = self._driver = acquire_driver(loop, self.config.driver)
         except BaseException:
             listening.close()
             raise
         self._listening = listening
-        self._is_unix = self.sockets[0].family == socket.AF_UNIX
+        self._is_unix = not is_tcp(self.sockets[0])
         self._host, self._port = describe(self.sockets[0])
         for sock in self.sockets:
-            is_tcp = sock.family != socket.AF_UNIX
-            port = sock.getsockname()[1] if is_tcp else None
-            driver.listen(sock.fileno(), self._acceptor(port))
-            self._listeners.append(partial(driver.stop_listening, sock.fileno()))
+            port = sock.getsockname()[1] if is_tcp(sock) else None
+            listener = await driver.listen(sock, self._acceptor(port), backlog=self.config.backlog)
+            self._listeners.append(listener.close)
 
     def _acceptor(self, port: int | None) -> Callable[[Connection], None]:
         """Return what gives each new connection of a port its first phase."""
@@ -347,7 +351,10 @@ def _context(config: ServerConfig) -> ssl.SSLContext | None:
 
 def _memory() -> int:
     """The bytes of memory that this process may have: the machine's, or its control group's."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # on Windows
+        return _SOME_MEMORY
     try:
         return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     except (OSError, ValueError):  # no control groups here, or "max"
@@ -356,5 +363,9 @@ def _memory() -> int:
 
 def _possible_connections() -> int:
     """The most connections that the descriptors of the process allow."""
+    if resource is None:
+        return _MANY_CONNECTIONS
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, soft - _SPARE_DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY:
+        return _MANY_CONNECTIONS
+    return max(1, min(soft - _SPARE_DESCRIPTORS, _MANY_CONNECTIONS))

@@ -19,7 +19,7 @@ _STEP = 0.5  # seconds that time passes at once
 class MemoryServer(Server):
     """Serves clients that `dial` connects, with a clock that `advance` moves."""
 
-    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._memory = self._driver = MemoryDriver(loop)
         self._memory.on_work = self.wake
