@@ -5,7 +5,7 @@ import contextlib
 import logging
 import resource
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -222,8 +222,8 @@ async def test_a_disconnect_handler_that_there_was_no_memory_to_start_is_started
         parted.append(ws)
 
     def no_memory_at_first(
-        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], **more: Any
-    ) -> asyncio.Task[None]:
+        loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any
+    ) -> asyncio.Task[Any]:
         if coroutine.__qualname__ == "Runner._run" and len(refused) < 2:
             refused.append(coroutine.__qualname__)
             raise MemoryError
