@@ -171,9 +171,7 @@ class Server:
             self._host, self._port = self._sockets[0].getsockname()[:2]
         for sock in self._sockets:
             port = sock.getsockname()[1] if self.config.uds is None else None
-            listener = await driver.listen(
-                sock, self._acceptor(port), backlog=self.config.backlog
-            )
+            listener = await driver.listen(sock, self._acceptor(port), backlog=self.config.backlog)
             self._listeners.append(listener.close)
 
     def _acceptor(self, port: int | None) -> Callable[[Connection], None]:
