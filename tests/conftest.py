@@ -19,7 +19,9 @@ DRIVERS = ("epoll", "transports")
 
 # What runs on both drivers without being asked to; `--driver` runs everything on one.
 ON_BOTH_DRIVERS = {
+    "tests.drivers.test_descriptors",
     "tests.drivers.test_epoll",
+    "tests.drivers.test_resets",
 }
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]

@@ -92,6 +92,7 @@ async def test_an_answer_that_finds_the_connection_broken() -> None:
         assert (await connection.answer()).body == b"at last"
 
 
+@pytest.mark.only_on_epoll(reason="transports that are not read learn of it from the next ping")
 @pytest.mark.parametrize("count", [3, 4, 9, 1000])
 async def test_a_reset_is_noticed_while_messages_wait_behind_a_handler(count: int) -> None:
     app = App(max_queued_events=2, handler_grace=60.0, ping_interval=None)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def test_a_backlog_stays_where_policies_see_it(new_loop: NewLoop) -> None:
         assert size <= ws.buffered_amount <= PIECE + 2 * (size + 4)
         newest = f"{19_999:{size}}".encode()
         seen = 0
-        while (message := loop.run_until_complete(connection.frame())) != (TEXT, newest):
+        while loop.run_until_complete(connection.frame()) != (TEXT, newest):
             seen += 1
         assert 0 < seen < 20_000
 
@@ -202,7 +203,8 @@ def test_a_closed_loop_lets_go_of_its_connections(new_loop: NewLoop) -> None:
     loop.run_until_complete(connection.upgrade())
     ws = loop.run_until_complete(app.gate.next())
     # asyncio warns of its own objects; what is asserted is that we let go of them.
-    with pytest.warns(ResourceWarning) as warned:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
         loop.close()
         ws.send("too late")  # finds that the loop is closed
         assert ws.send("too late") is SendResult.GONE
