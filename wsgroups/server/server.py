@@ -122,11 +122,8 @@ class Server:
         if self.config.uds:
             return f"{self.scheme}+unix://{self.config.uds}"
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return (
-            f"{self.scheme}://[{host}]:{self.port}"
-            if ":" in host
-            else f"{self.scheme}://{host}:{self.port}"
-        )
+        host = f"[{host}]" if ":" in host else host
+        return f"{self.scheme}://{host}:{self.port}"
 
     @property
     def ws_url(self) -> str:

@@ -192,9 +192,8 @@ class App:
         if not path.startswith("/"):
             raise ValueError(f"a path begins with '/', {path!r} does not")
         if self.server.config.uds:
-            return Address.of(
-                f"{'wss' if self.server.scheme == 'https' else 'ws'}://localhost{path}"
-            )
+            scheme = "wss" if self.server.scheme == "https" else "ws"
+            return Address.of(f"{scheme}://localhost{path}")
         return Address.of(self.ws_url + path)
 
     async def _join(self, opening: Opening) -> Client:
@@ -220,14 +219,13 @@ class App:
         tls = self.tls if server.scheme == "https" else None
         if server.config.uds:
             name = "localhost" if tls else None
-            return (
-                await loop.create_unix_connection(
-                    lambda: protocol, server.config.uds, ssl=tls, server_hostname=name
-                )
-            )[0]
-        return (await loop.create_connection(lambda: protocol, server.host, server.port, ssl=tls))[
-            0
-        ]
+            dialing = loop.create_unix_connection(
+                lambda: protocol, server.config.uds, ssl=tls, server_hostname=name
+            )
+        else:
+            dialing = loop.create_connection(lambda: protocol, server.host, server.port, ssl=tls)
+        transport, _ = await dialing
+        return transport
 
 
 class Connecting:
