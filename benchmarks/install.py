@@ -18,7 +18,7 @@ def install(say: Callable[[str], None]) -> list[str]:
 
     Raises InstallError when the load generator cannot be built: nothing works without it.
     """
-    _step(LOAD, [*LOAD_SOURCES.glob("*.[ch]")], "compiling the load generator", _compile, say)
+    install_load(say)
     failures = []
     for marker, inputs, title, action in (
         (VENV, [HERE / "requirements.txt"], "installing the Python peers", _install_python),
@@ -29,6 +29,14 @@ def install(say: Callable[[str], None]) -> list[str]:
         except InstallError as error:
             failures.append(str(error))
     return failures
+
+
+def install_load(say: Callable[[str], None]) -> None:
+    """Compile the load generator, if that is due.
+
+    Raises InstallError when it cannot be built.
+    """
+    _step(LOAD, [*LOAD_SOURCES.glob("*.[ch]")], "compiling the load generator", _compile, say)
 
 
 def _step(
