@@ -28,7 +28,7 @@ def install(say: Callable[[str], None]) -> list[str]:
 
     Raises InstallError when the load generator cannot be built: nothing works without it.
     """
-    _step(LOAD, [*LOAD_SOURCES.glob("*.[ch]")], "compiling the load generator", _compile, say)
+    install_load(say)
     _step(CERTIFICATE, [], "making a certificate", _certify, say)
     failures = []
     for marker, inputs, title, action in (
@@ -40,6 +40,14 @@ def install(say: Callable[[str], None]) -> list[str]:
         except InstallError as error:
             failures.append(str(error))
     return failures
+
+
+def install_load(say: Callable[[str], None]) -> None:
+    """Compile the load generator, if that is due.
+
+    Raises InstallError when it cannot be built.
+    """
+    _step(LOAD, [*LOAD_SOURCES.glob("*.[ch]")], "compiling the load generator", _compile, say)
 
 
 def _step(

@@ -34,7 +34,7 @@ class Options(griffe.Extension):
         """Called for each attribute, before dataclasses get their signature."""
         call = attr.value
         if isinstance(call, griffe.ExprCall) and str(call.function) == "option":
-            attr.value, explanation = call.arguments[:2]
+            attr.value, explanation, *_ = call.arguments
             text = ast.literal_eval(str(explanation))
             attr.docstring = griffe.Docstring(
                 text[0].upper() + text[1:] + ".", parent=attr, parser="google"

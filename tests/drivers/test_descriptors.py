@@ -218,9 +218,10 @@ def run_python(program: str) -> None:
     """Run a program in a process of its own; it must end well and say nothing."""
     root = Path(__file__).parents[2]
     result = subprocess.run(
-        [sys.executable, "-Xdev", "-c", program],
+        # What -Xdev does but for the debug mode of asyncio, which tells when the machine is slow.
+        [sys.executable, "-Wdefault", "-Xfaulthandler", "-c", program],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env={**os.environ, "PYTHONPATH": str(root), "PYTHONMALLOC": "debug"},
         capture_output=True,
         text=True,
         check=False,

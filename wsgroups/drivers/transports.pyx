@@ -248,7 +248,7 @@ cdef class TransportDriver(Driver):
         self.abort_all()
         self.listeners.clear()
         self.ends.clear()
-        self.deferred.clear()
+        self.forget_deferred()
         return 0
 
     cdef int orphaned(self) except -1:
@@ -376,8 +376,8 @@ cdef class TransportDriver(Driver):
         self.in_turn = False
         PyContext_Exit(self.context)
         if (
-            self.dirty or self.deferred or self.mailbox or self.requeued
-            or self.problem is not None
+            self.dirty or self.first_deferred is not None or self.mailbox or self.requeued
+            or self.problem is not None or (self.sweeper is None and self.count)
         ):
             self.schedule()
         return 0
