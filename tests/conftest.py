@@ -22,6 +22,10 @@ ON_BOTH_DRIVERS = {
     "tests.drivers.test_descriptors",
     "tests.drivers.test_epoll",
     "tests.drivers.test_resets",
+    "tests.rows.test_frame_rows",
+    "tests.test_handlers",
+    "tests.test_server",
+    "tests.test_websocket",
 }
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
