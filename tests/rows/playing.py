@@ -11,10 +11,13 @@ import random
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
+from tests.certificates import Certificates
 from tests.rows.handshake import SPOKEN
 from tests.rows.row import Calls, Case, Frame, FrameCase, HandshakeCase
 from tests.support import ACCEPT, CLOSE, TEXT, Wire, frame, soon, turns, until, wire
+from tests.tls.wire import tls_wire
 from wsgroups import (
     CloseInfo,
     Compression,
@@ -126,16 +129,36 @@ class Stage:
     app: Application
     server: Server
     canary: Canary
+    certificates: Certificates | None
+
+
+def _wire(
+    server: Server, certificates: Certificates | None
+) -> contextlib.AbstractAsyncContextManager[Wire]:
+    """A raw connection, over TLS with `certificates`."""
+    if certificates is None:
+        return wire(server)
+    return tls_wire(server, certificates.client())
 
 
 @contextlib.asynccontextmanager
-async def stage(*, is_full: bool = False) -> AsyncIterator[Stage]:
-    """Serve the application; with `is_full` the canary takes the only place."""
+async def stage(
+    *, is_full: bool = False, certificates: Certificates | None = None
+) -> AsyncIterator[Stage]:
+    """Serve the application, over TLS with `certificates`.
+
+    With `is_full` the canary takes the only place.
+    """
     app = Application()
-    options = {"max_connections": 1} if is_full else {}
-    async with serve(app.handle, port=0, **options) as server, wire(server) as connection:
+    options: dict[str, Any] = {"max_connections": 1} if is_full else {}
+    if certificates is not None:
+        options |= certificates.options
+    async with (
+        serve(app.handle, port=0, **options) as server,
+        _wire(server, certificates) as connection,
+    ):
         await connection.upgrade("/canary")
-        yield Stage(app, server, Canary(connection))
+        yield Stage(app, server, Canary(connection), certificates)
         await connection.send(frame(CLOSE, b"\x03\xe8"))
         assert await connection.closing() == (1000, "")
 
@@ -177,14 +200,19 @@ def splits(case: Case) -> int:
 # --- playing ----------------------------------------------------------------------------------
 
 
-async def play_all(cases: tuple[Case, ...], way: Way) -> None:
-    """Play cases in every manner of one way; all of them must come out as they say."""
+async def play_all(
+    cases: tuple[Case, ...], way: Way, certificates: Certificates | None = None
+) -> None:
+    """Play cases in every manner of one way; all of them must come out as they say.
+
+    With `certificates` over TLS.
+    """
     problems: dict[str, str] = {}
     for is_full in (False, True):
         chosen = [case for case in cases if getattr(case, "is_full", False) == is_full]
         if not chosen:
             continue
-        async with stage(is_full=is_full) as on:
+        async with stage(is_full=is_full, certificates=certificates) as on:
             for case in chosen:
                 for number, parts in enumerate(way(case), 1):
                     problem = await play(on, case, list(parts))
@@ -204,7 +232,7 @@ async def play(on: Stage, case: Case, parts: list[bytes]) -> str:
     for attempt in range(3):
         before, ends_before = on.app.calls, len(on.app.infos)
         began = loop.time()
-        async with wire(on.server) as connection:
+        async with _wire(on.server, on.certificates) as connection:
             # Or the kernel keeps a piece until the one before it is acknowledged.
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:

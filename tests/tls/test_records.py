@@ -106,6 +106,27 @@ def test_a_turn_takes_no_more_than_its_share(serve: Serve, connect: Connect) -> 
     assert end.peer.is_read
 
 
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_large_body_takes_several_turns(serve: Serve, connect: Connect, is_chunked: bool) -> None:
+    app = serve()
+    app.handle.post("/size")(lambda request: str(len(request.body())))
+    end = connect(app)
+    end.shake()
+    body = bytes(900_000)
+    head = b"POST /size HTTP/1.1\r\nHost: test\r\n"
+    if is_chunked:
+        head += b"Transfer-Encoding: chunked\r\n\r\n"
+        body = b"".join(
+            b"2710\r\n" + body[at : at + 10_000] + b"\r\n" for at in range(0, 900_000, 10_000)
+        )
+        body += b"0\r\n\r\n"
+    else:
+        head += b"Content-Length: 900000\r\n\r\n"
+    end.send(head, body)
+    app.run()
+    assert end.read().endswith(b"\r\n\r\n900000")
+
+
 # --- records that are wrong --------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from tests.support import (
     quiet_handle,
     request,
     soon,
+    until,
     wire,
 )
 from wsgroups import Handle, HandlerStatus, Request, Server, WebSocket, testing
@@ -248,6 +249,38 @@ async def test_a_proxy_header_comes_before_tls(certificates: Certificates) -> No
                 writer.close()
                 with contextlib.suppress(OSError):
                     await soon(writer.wait_closed())
+
+
+async def test_who_does_not_read_is_not_read_and_goes_on_where_he_stopped(
+    certificates: Certificates, version: ssl.TLSVersion
+) -> None:
+    """RX-09 over TLS: what was decrypted or not, and held, comes in order and complete."""
+    handle = echo_handle()
+    group = handle.group("echo", ping_interval=None)
+    context = certificates.client()
+    context.maximum_version = version
+    messages = [str(number).rjust(1000).encode() for number in range(20_000)]
+    async with testing.start(handle, **certificates.options) as app:
+        reader, writer = await soon(
+            asyncio.open_connection("localhost", app.server.port, ssl=context, limit=1 << 14)
+        )
+        try:
+            writer.write(handshake("/ws"))
+            await soon(reader.readuntil(b"\r\n\r\n"))
+            for message in messages:
+                writer.write(frame(TEXT, message))
+            (ws,) = group
+            await until(lambda: ws.buffered_amount > 1 << 16)
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert ws.buffered_amount < 1 << 19
+            for message in messages:
+                assert (await soon(reader.readexactly(1004)))[4:] == message
+            await until(lambda: ws.buffered_amount == 0)
+        finally:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 @pytest.mark.filterwarnings("ignore:The asyncore module:DeprecationWarning")

@@ -389,7 +389,7 @@ cdef class HttpPhase(Phase):
             return 0
         if has_queued(self.connection):  # the last response is on its way
             return self.finish()
-        if self.buffer or self.head is not None:
+        if (self.buffer or self.head is not None) and self.tls is None:
             self.refuse(HTTPError(503, "The server is shutting down."))
         else:
             self.connection.abort(0)

@@ -216,7 +216,7 @@ cdef bint outbox_write_bytes(Outbox* self, bytes data) except -1:
     cdef Block* block
     cdef bint queued
     if size < REFERENCE_FROM:
-        queued = outbox_write(self, PyBytes_AS_STRING(data), size, NULL, 0)
+        queued = outbox_write(self, PyBytes_AS_STRING(data), size, b"", 0)
     else:
         block = block_new(0)
         if block == NULL:
