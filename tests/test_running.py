@@ -3,15 +3,20 @@
 import asyncio
 import os
 import signal
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVarTuple
 
 from wsgroups.server.running import _on_signal
+
+Arguments = TypeVarTuple("Arguments")
 
 
 class _Loop(asyncio.SelectorEventLoop):
     """Refuses as the loops of Windows do."""
 
-    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
+    def add_signal_handler(
+        self, sig: int, callback: Callable[[*Arguments], object], *args: *Arguments
+    ) -> None:
         raise NotImplementedError
 
 

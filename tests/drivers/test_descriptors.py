@@ -193,6 +193,7 @@ async def echo_once(app):
 async def main():
     app = App()
     async with serve(app.handle, port=0) as server, crowd(server, app, 3) as ends:
+        asyncio.get_running_loop().slow_callback_duration = 60  # it waits for its child
         child = os.fork()
         if child == 0:
             try:
@@ -254,6 +255,7 @@ async def main():
     stay, stay_end = os.pipe()
     async with serve(app.handle, port=0) as server, crowd(server, app, 3) as ends:
         sockets = [ws for _, ws in ends]
+        asyncio.get_running_loop().slow_callback_duration = 60  # it waits for its child
         child = os.fork()
         if child == 0:
             try:
