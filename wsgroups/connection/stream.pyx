@@ -155,8 +155,8 @@ cdef class Driver:
         """Receive what has come, before anybody's silence is judged.
 
         A loop that was held up looks at its timers before it reads: what came meanwhile in good
-        time is then still with the kernel. Returns False when there was more than fits into a
-        turn; the next sweep goes on. A driver that cannot read by itself has nothing to do here.
+        time is then still with the kernel. Returns False when there is more yet, or may be; the
+        next sweep goes on.
         """
         return True
 

@@ -24,7 +24,7 @@ from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, ECONNRESET, EINTR, errno as c_errno
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from wsgroups.connection.connection cimport Connection
@@ -65,6 +65,7 @@ cdef enum:
     VECTORS = 64
     TURN_NS = 4000000          # then asyncio has its turn
     FLUSH_NS = 2000000         # a slice of a fan-out
+    LATE = 2                   # ticks between sweeps that say that the loop was held up
 
 cdef object AF_UNIX = getattr(socket, "AF_UNIX", None)  # not on Windows
 
@@ -209,6 +210,7 @@ cdef class TransportDriver(Driver):
     cdef bytearray room            # what is received into
     cdef bint is_direct            # the bytes under way go to the stream's own target instead
     cdef list ends                 # links whose FIN is to be told once more
+    cdef uint32_t caught_up        # tick of the last sweep
     # What was sent last, as one piece: the members of a group are sent the same.
     cdef bytes piece
     cdef iovec[VECTORS] joined
@@ -394,6 +396,12 @@ cdef class TransportDriver(Driver):
         finally:
             self.end_turn(self.slice)
         return 0
+
+    cdef bint catch_up(self) except -1:
+        """The loop reads, some loops after their timers: so after a stall the next sweep judges."""
+        cdef bint was_late = self.tick - self.caught_up > LATE
+        self.caught_up = self.tick
+        return not was_late
 
     cdef int serve(self, Link link, Py_ssize_t size) except -1:
         """Hand so many bytes to the stream, or FIN for 0; let it answer into the cork; send."""
