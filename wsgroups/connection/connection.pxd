@@ -96,6 +96,7 @@ cdef class Phase:
 
 
 cdef class Connection(Stream):
+    # By falling size: there are as many of these as sockets.
     cdef Phase phase                # None after the upgrade
     cdef Host host                  # of the server whose listener it came from
     cdef readonly int64_t id
@@ -108,27 +109,27 @@ cdef class Connection(Stream):
     cdef readonly object runner     # the queue of events behind a suspended handler, or None
     cdef set sets                   # rooms and other sets, all of them `Members`
     cdef Extras extras              # None until there is one
-    cdef uint32_t coming            # bytes on their way from other threads
     cdef bytes pong                 # the latest ping to answer once the peer reads again
     cdef bytes held                 # input of a turn that was over, from `held_from` on
     cdef Py_ssize_t held_from
+    cdef object deflate             # what was agreed on, or None
+    cdef Tally tally                # None unless it is logged
+    cdef uint32_t coming            # bytes on their way from other threads
     cdef uint32_t mark              # the walk that is to leave this socket out
     cdef uint32_t pinged            # tick of the keepalive ping that is out, or 0
     cdef uint32_t begun             # tick at which an unfinished message was first seen, or 0
     cdef uint32_t begun_after       # how many had been finished then
+    cdef readonly uint32_t dropped  # messages that the policy for slow peers has dropped
     cdef uint16_t control_second    # the last second with a control frame in it
     cdef uint16_t inflated          # what the last compressed message costs of a turn, in events
-    cdef uint8_t controls           # frames in it
+    cdef uint8_t controls           # frames in that second
     cdef uint8_t busy_seconds       # in a row with too many
-    cdef readonly uint32_t dropped  # messages that the policy for slow peers has dropped
-    cdef object deflate             # what was agreed on, or None
-    cdef Tally tally                # None unless it is logged
     cdef uint8_t state              # State
-    cdef uint8_t address[28]        # the peer's sockaddr_in or sockaddr_in6
     cdef uint8_t is_admitted        # its host counts it
     cdef uint8_t is_shaking         # its first request is not complete
     cdef uint8_t started            # the connect handler has been called
     cdef uint8_t parted             # the disconnect handler has been called
+    cdef uint8_t address[28]        # the peer's sockaddr_in or sockaddr_in6
     cdef FrameDecoder decoder
 
     # For the surface.

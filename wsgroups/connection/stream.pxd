@@ -161,26 +161,27 @@ cdef class Filter:
 
 
 cdef class Stream:
+    # By falling size: there are as many of these as sockets.
     cdef Driver driver
-    cdef int fd
     cdef object link               # what a driver that has no descriptors reaches it by
+    cdef Filter filter             # None: bytes are sent and received as they are
+    cdef Stream next_deferred
+    cdef Outbox outbox
+    cdef int fd
     cdef uint32_t slot             # place in the driver's arrays
     cdef uint32_t last_seen        # tick of the last sign of life
     cdef uint32_t last_taken       # tick at which the kernel last took bytes of it
-    cdef uint8_t ending            # Ending
     cdef uint32_t linger           # bytes to throw away between our FIN and the peer's
+    cdef uint32_t handed           # bytes on their way between the queue and the kernel
+    cdef uint8_t ending            # Ending
     cdef uint8_t patient           # a slow reader may take its time with our last bytes
     cdef uint8_t dirty
-    cdef uint8_t blocked              # the kernel takes no more for now
-    cdef uint8_t paused               # reading is off
+    cdef uint8_t blocked           # the kernel takes no more for now
+    cdef uint8_t paused            # reading is off
     cdef uint8_t is_deferred
-    cdef Stream next_deferred
     cdef uint8_t is_requeued
-    cdef uint8_t holding              # Holding: nothing may be received before that
+    cdef uint8_t holding           # Holding: nothing may be received before that
     cdef uint8_t unread            # the driver has left input with the kernel
-    cdef uint32_t handed           # bytes on their way between the queue and the kernel
-    cdef Filter filter             # None: bytes are sent and received as they are
-    cdef Outbox outbox
 
     # Driver to stream.
     cdef int received(self, char* data, Py_ssize_t size) except -1
