@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable
 
 from wsgroups.policy import ServerConfig
@@ -155,6 +156,11 @@ class _SocketFile:
         file in its place.
         """
         if mode is None and (user, group) == (-1, -1):
+            return
+        if sys.platform != "linux":  # no O_PATH
+            os.chown(self._path, user, group, follow_symlinks=False)
+            if mode is not None:
+                os.chmod(self._path, mode, follow_symlinks=False)
             return
         fd = os.open(self._path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
