@@ -393,7 +393,13 @@ def test_the_flags_have_the_values_of_the_original() -> None:
         ("GRACEFULLY_CLOSE_CONNECTION", 2048),
     ]
     assert ConnectionFlags.NONE.value == 0
-    assert [member.name for member in SendResult] == ["OK", "BUFFERED", "DROPPED", "GONE"]
+    assert [member.name for member in SendResult] == [
+        "OK",
+        "BUFFERED",
+        "DROPPED",
+        "GONE",
+        "QUEUED",
+    ]
 
 
 def test_close_codes_have_the_names_of_the_original_as_well() -> None:

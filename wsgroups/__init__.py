@@ -7,6 +7,7 @@ The layers, top to bottom; each imports only what stands below it, and a test ho
     surface      Handle, Request, Response, WebSocket, Group: what applications see
     client       connect(): the other end, on asyncio transports
     server       listeners, start, drain
+    cluster      messages between the processes of one application: the Bus and its kinds
     drivers      move bytes between descriptors and connections
     connection   one object per socket: HTTP phase, WebSocket phase, what is still to send
     codec        frames, masking, UTF-8: bytes in, events out

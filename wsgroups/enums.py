@@ -23,13 +23,15 @@ class ConnectionFlags(IntFlag):
 class SendResult(IntEnum):
     """What became of a message given to `send`.
 
-    `OK` and `BUFFERED` both mean that the message is on its way.
+    `OK` and `BUFFERED` both mean that the message is on its way. `QUEUED` means that it is on its
+    way to another worker, which will decide: `WebSocket.deliver` tells what that did.
     """
 
     OK = 0
     BUFFERED = 1
     DROPPED = 2
     GONE = 3
+    QUEUED = 4
 
 
 class SocketStatus(Enum):
@@ -39,3 +41,4 @@ class SocketStatus(Enum):
     CLOSED = "closed"
     UNKNOWN_NODE = "unknown node"
     NEVER_ISSUED = "never issued"
+    ELSEWHERE = "elsewhere"  # issued by another worker that is running; only that one knows more

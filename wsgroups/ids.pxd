@@ -5,6 +5,7 @@ cdef class IdSequence:
     cdef long long _route
     cdef long long _last
     cdef long long _limit
+    cdef long long _begun
     cdef object _boot_ns
     cdef object _elapsed_ns
     cdef object _sleep

@@ -8,7 +8,7 @@ one gave away, with nothing stored.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import NamedTuple
 
@@ -20,8 +20,12 @@ MAX_ID = (1 << (NODE_BITS + WORKER_BITS + SEQUENCE_BITS)) - 1
 
 _SEQUENCE_MASK = (1 << SEQUENCE_BITS) - 1
 _NANOSECONDS = 1_000_000_000
+# Clocks of two processes differ by what was set between their starts.
+_TOLERANCE = 3600 * TICKS_PER_SECOND
 # No server of this kind ran before 2026-01-01, so no smaller sequence was ever given out.
 _FIRST_SEQUENCE = 1_767_225_600 * TICKS_PER_SECOND
+
+_NOBODY: Mapping[int, int] = {}
 
 
 class IdParts(NamedTuple):
@@ -89,7 +93,7 @@ class IdSequence:
         # The wall clock may be set back while we run, so it is read once and carried on by the
         # other clock.
         self._boot_ns = wall_ns() - elapsed_ns()
-        self._last = self._clock()
+        self._begun = self._last = self._clock()
         self._limit = self._last
 
     def _clock(self) -> int:
@@ -109,13 +113,47 @@ class IdSequence:
             self._last += 1
             return self._route | self._last
 
-    def status(self, socket_id: int) -> SocketStatus:
-        """Say what an id is that no live socket of this process has."""
+    @property
+    def address(self) -> int:
+        """Where the ids say that their sockets are: `node << 6 | worker`."""
+        return self._route >> SEQUENCE_BITS
+
+    @property
+    def begun(self) -> int:
+        """What the sequences of all ids given out here are above."""
+        return self._begun
+
+    @property
+    def now(self) -> int:
+        """What an id is below that was given out before now, by whichever worker of this host."""
+        return self._clock() + 1
+
+    def move(self, node: int, worker: int) -> None:
+        """Give out ids of another worker from now on, before the first one.
+
+        Raises:
+            ValueError: when a number does not fit its bits.
+        """
+        self._route = pack(node, worker, 0)
+
+    def status(self, socket_id: int, peers: Mapping[int, int] = _NOBODY) -> SocketStatus:
+        """Say what an id is that no live socket of this process has.
+
+        Args:
+            socket_id: any integer.
+            peers: the other workers, by address, each with the sequence that it began above.
+        """
         if not 0 <= socket_id <= MAX_ID:
             return SocketStatus.NEVER_ISSUED
         sequence = socket_id & _SEQUENCE_MASK
         if socket_id - sequence != self._route:
-            return SocketStatus.UNKNOWN_NODE
+            since = peers.get(socket_id >> SEQUENCE_BITS)
+            if since is None:
+                return SocketStatus.UNKNOWN_NODE
+            if not _FIRST_SEQUENCE < sequence <= self._clock() + _TOLERANCE:
+                return SocketStatus.NEVER_ISSUED
+            # What is older comes from a worker before it that had the same number.
+            return SocketStatus.ELSEWHERE if sequence > since else SocketStatus.CLOSED
         was_issued = _FIRST_SEQUENCE < sequence <= self._last
         return SocketStatus.CLOSED if was_issued else SocketStatus.NEVER_ISSUED
 

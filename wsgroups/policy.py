@@ -188,6 +188,8 @@ class ServerConfig:
     fd: Collection[int | str] = option(
         (), "inherited sockets to listen on instead: numbers, or 'systemd'", _descriptor
     )
+    workers: int = option(1, "processes that share the port, the groups and the ids; 1 to 32")
+    health_path: str | None = option(None, "path that tells whether all is well; None: nowhere")
     reuse_port: bool = option(False, "let other processes listen on the same port (SO_REUSEPORT)")
     backlog: int = option(2048, "connections the kernel keeps waiting")
     driver: DriverName = option(
@@ -286,6 +288,9 @@ class ServerConfig:
         ):
             _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         _require(0 <= self.port <= 65535, "port", "0 to 65535", self.port)
+        path = self.health_path
+        _require(path is None or path.startswith("/"), "health_path", "a path, or None", path)
+        _require(1 <= self.workers <= 32, "workers", "1 to 32", self.workers)
         for name in ("handshake_timeout", "keep_alive_timeout", "drain_timeout"):
             _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
 

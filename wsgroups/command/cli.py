@@ -19,8 +19,14 @@ from wsgroups.command.reload import run_with_reload
 from wsgroups.connection.tally import set_log_level
 from wsgroups.errors import TargetError
 from wsgroups.policy import ServerConfig
-from wsgroups.server.running import open_standard_descriptors, run
+from wsgroups.server.running import (
+    needs_supervisor,
+    open_standard_descriptors,
+    run,
+    run_supervisor,
+)
 from wsgroups.server.server import Server
+from wsgroups.server.worker import is_worker
 
 _LEVELS = ["debug", "info", "warning", "error", "critical"]
 _DETAILS = ["verbose", "subtle", "nothing"]
@@ -92,18 +98,28 @@ def main(target: str, log_level: str, reload: bool, **config: Any) -> None:
         if reload:
             if config["fd"]:
                 raise click.UsageError("--fd and --reload: only this process has inherited it")
+            if config["workers"] != 1:
+                raise click.UsageError("--workers and --reload: --reload starts one process")
             run_with_reload(sys.argv)
             return
-        run(load(target), on_start=_announce, **config)
+        if needs_supervisor(config):
+            run_supervisor(config, _announce)
+            return
+        announce = None if is_worker() else _announce_server
+        run(load(target), on_start=announce, **config)
     except (TargetError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from None
 
 
-def _announce(server: Server) -> None:
+def _announce_server(server: Server) -> None:
+    _announce(server.url)
+
+
+def _announce(address: str) -> None:
     with contextlib.suppress(OSError):  # nobody may be there to read it
-        url = click.style(server.url, bold=True)
+        url = click.style(address, bold=True)
         click.echo(f"wsgroups is listening on {url} (Ctrl-C stops it)", err=True)
 
 

@@ -305,6 +305,8 @@ cdef class Connection(Stream):
         """Become a member of a set until it is left or the socket closes."""
         if members is self.group.members:
             members.add(<PyObject*> self)
+            if members.count == 1:
+                members.changed()
             return 0
         if self.sets is None:
             self.sets = set()
@@ -316,11 +318,16 @@ cdef class Connection(Stream):
             except BaseException:
                 members.discard(<PyObject*> self)
                 raise
+            if members.count == 1:
+                members.changed()
         return 0
 
     cdef int leave(self, Members members) except -1:
-        if members.discard(<PyObject*> self) and members is not self.group.members:
-            self.sets.discard(members)
+        if members.discard(<PyObject*> self):
+            if members is not self.group.members:
+                self.sets.discard(members)
+            if members.count == 0:
+                members.changed()
         return 0
 
     cdef int leave_sets(self) except -1:
@@ -328,10 +335,12 @@ cdef class Connection(Stream):
         cdef Members members
         cdef set sets = self.sets
         self.sets = None
-        self.group.members.discard(<PyObject*> self)
+        if self.group.members.discard(<PyObject*> self) and self.group.members.count == 0:
+            self.group.members.changed()
         while sets:
             members = <Members> sets.pop()
-            members.discard(<PyObject*> self)
+            if members.discard(<PyObject*> self) and members.count == 0:
+                members.changed()
         return 0
 
     @property

@@ -11,8 +11,10 @@ cdef class Members:
     cdef uint32_t mask
     cdef PyObject* owner      # the set of the surface that these are the members of, or NULL
     cdef object keeper        # the owner, while there are members that keep it alive
+    cdef public object channel  # what other workers call the set, or None: it is ours alone
 
     cdef bint add(self, PyObject* item) except -1
     cdef bint discard(self, PyObject* item) noexcept
     cdef bint has(self, PyObject* item) noexcept
+    cdef void changed(self) noexcept
     cdef int reserve(self, uint32_t capacity) except -1

@@ -4,10 +4,16 @@ Groups, rooms and ad-hoc sets of sockets are all made of it: 8 bytes for the arr
 the index a member.
 """
 
+import logging
+
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, realloc
+
+logger = logging.getLogger("wsgroups")
+
+cdef object watcher = None  # called with the channel of a set that has become empty, or filled
 
 
 cdef inline uint32_t slot_of(PyObject* item) noexcept nogil:
@@ -90,6 +96,23 @@ cdef class Members:
         elif self.capacity > 16 and self.count * 4 < self.capacity:
             shrink(self)
         return True
+
+    cdef void changed(self) noexcept:
+        """Tell of a first or last member, when whoever has come or left is done with it.
+
+        Other threads may run meanwhile.
+        """
+        if watcher is not None and self.channel is not None:
+            try:
+                watcher(self.channel)
+            except BaseException:
+                logger.exception("other workers could not be told of a group")
+
+
+def watch(function):
+    """Have `function(channel)` called when a set with a channel gets or loses its only member."""
+    global watcher
+    watcher = function
 
 
 cdef uint32_t find(Members self, PyObject* item) noexcept:

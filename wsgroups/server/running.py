@@ -8,10 +8,13 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
+from wsgroups.policy import ServerConfig, check_options
 from wsgroups.server.notifying import notify
 from wsgroups.server.server import Application, Server, serve
+from wsgroups.server.supervisor import supervise
+from wsgroups.server.worker import Orders, Place, Shared, is_worker
 
 _new_loop: Callable[[], asyncio.AbstractEventLoop]
 try:
@@ -20,9 +23,11 @@ except ImportError:  # not on Windows
     from asyncio import new_event_loop as _new_loop
 
 
-def run(
-    app: Application, *, on_start: Callable[[Server], None] | None = None, **config: Any
-) -> None:
+class Runnable(Application, Shared, Protocol):
+    """What can be served, by one process or by several."""
+
+
+def run(app: Runnable, *, on_start: Callable[[Server], None] | None = None, **config: Any) -> None:
     """Serve until SIGINT or SIGTERM, on uvloop where it is installed. Blocks.
 
     The first signal drains: every socket is closed with 1001, or 1012 with `restart`. The second
@@ -30,18 +35,45 @@ def run(
     `NOTIFY_SOCKET` is told when it listens and when it begins to stop. With certificates from files
     SIGHUP reads them anew.
 
+    With `workers` above 1 this process serves nothing itself: it runs its own command line once
+    more for each worker, and in those this function serves.
+
     Args:
         app: a Handle.
-        on_start: called once it listens.
+        on_start: called once it listens, in each worker.
         config: ServerConfig options.
 
     Raises:
         OSError: when the address cannot be had, or a file of `ssl_...` not be read.
         ValueError: for a value that cannot work, in such a file too.
+        SystemExit: when the first worker could not start, with its exit code.
     """
     open_standard_descriptors()
+    if needs_supervisor(config):
+        run_supervisor(config)
+        return
+    orders = Orders.take()
+    if orders is not None:
+        config = orders.options(config)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(_serve(app, on_start, config))
+        runner.run(_serve(app, on_start, config, orders))
+
+
+def needs_supervisor(config: dict[str, Any]) -> bool:
+    """True when `run` would start workers: the application itself is not needed then."""
+    return config.get("workers", 1) != 1 and not is_worker()
+
+
+def run_supervisor(config: dict[str, Any], on_start: Callable[[str], None] | None = None) -> None:
+    """Keep workers until SIGINT or SIGTERM; as `run`, but `on_start` is called here, once.
+
+    It is given the address, when all workers have started.
+    """
+    check_options(ServerConfig, config)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        code = runner.run(supervise(ServerConfig(**config), on_start))
+    if code:
+        raise SystemExit(code)
 
 
 def open_standard_descriptors() -> None:
@@ -71,9 +103,10 @@ def _on_signal(
 
 
 async def _serve(
-    app: Application,
+    app: Runnable,
     on_start: Callable[[Server], None] | None,
     config: dict[str, Any],
+    orders: Orders | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     server = serve(app, **config)
@@ -83,6 +116,10 @@ async def _serve(
         if stopping.is_set():
             server.hurry()
         stopping.set()
+
+    if orders is not None:
+        await _serve_as_worker(app, server, on_start, orders, stopping, stop)
+        return
 
     with contextlib.ExitStack() as handlers:
         actions: dict[str, Callable[[], object]] = {"SIGINT": stop, "SIGTERM": stop}
@@ -99,5 +136,36 @@ async def _serve(
             notify("READY=1")
             await stopping.wait()
             notify("STOPPING=1")
+        finally:
+            await server.close()
+
+
+async def _serve_as_worker(
+    app: Runnable,
+    server: Server,
+    on_start: Callable[[Server], None] | None,
+    orders: Orders,
+    stopping: asyncio.Event,
+    stop: Callable[[], None],
+) -> None:
+    """Serve until the supervisor says so or is gone."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGHUP):  # are for the supervisor
+        signal.signal(number, signal.SIG_IGN)
+
+    def cut_off(at_once: bool) -> None:
+        stopping.set()
+        if at_once:
+            server.hurry()
+
+    async with Place(orders, app, cut_off, server.service.update) as place:
+        await server.start()
+        try:
+            if on_start is not None:
+                on_start(server)
+            place.ready(server.url)
+            await stopping.wait()
+            await server.retire()
         finally:
             await server.close()

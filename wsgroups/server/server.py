@@ -32,6 +32,7 @@ except ImportError:  # on Windows
 
 logger = logging.getLogger("wsgroups")
 
+_CONNECTING = 2.0  # seconds from accept to the end of a request, of those who are not slow
 _SPARE_DESCRIPTORS = 128  # for the application's own files and sockets
 _MANY_CONNECTIONS = 0xFFFFFFFF  # where the system does not say how many there may be
 _SOME_MEMORY = 4 << 30  # bytes; where it does not say how much there is
@@ -41,6 +42,8 @@ class Endpoint(Protocol):
     """What answers the requests that come to one port."""
 
     is_closing: bool
+    health_path: str | None
+    health: Callable[[], tuple[bool, dict[str, Any]]] | None
 
     def handle(self, phase: HttpPhase, head: RequestHead) -> None:
         """Answer a request, now or later."""
@@ -66,6 +69,7 @@ class Server:
     Attributes:
         config: the options in force.
         admission: who is connected; not for applications.
+        service: what is known of the service that this server is a part of; not for applications.
     """
 
     def __init__(self, app: Application, config: ServerConfig) -> None:
@@ -77,6 +81,8 @@ class Server:
         self._is_unix = config.uds is not None
         self._listeners: list[Callable[[], None]] = []  # what stops each
         self._driver: Driver | None = None
+        self._is_retired = False
+        self.service: dict[str, Any] = {}
         self._hurry = asyncio.Event()
         self._closed = asyncio.Event()
         self._tls = _context(config)
@@ -142,6 +148,13 @@ class Server:
         """The same for WebSocket clients: `ws://127.0.0.1:8080`, with TLS `wss://...`."""
         return "ws" + self.url.removeprefix("http")
 
+    def health(self) -> tuple[bool, dict[str, Any]]:
+        """Say whether all is well, and what `health_path` tells."""
+        told = {"status": "ok", "connections": self.admission.connections, **self.service}
+        if self._driver is None or self._is_retired:
+            told["status"] = "stopping"
+        return told["status"] in ("ok", "degraded"), told
+
     # --- life -------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
@@ -193,6 +206,8 @@ class Server:
     def _acceptor(self, port: int | None) -> Callable[[Connection], None]:
         """Return what gives each new connection of a port its first phase."""
         endpoint = self._app.endpoint(self.scheme, port, self._proxies)
+        if self.config.health_path is not None:
+            endpoint.health_path, endpoint.health = self.config.health_path, self.health
         self._endpoints.append(endpoint)
 
         admit, limits = self.admission.admit, self._limits
@@ -290,6 +305,19 @@ class Server:
         """Cut a drain short: drop what is still connected, cancel handlers that still run."""
         self._hurry.set()
 
+    async def retire(self) -> None:
+        """Accept nothing more, and wait for those who are connecting: for two seconds at most.
+
+        For a process whose listening sockets another one goes on with.
+        """
+        self._is_retired = True
+        while self._listeners:
+            self._listeners.pop()()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _CONNECTING
+        while self.admission.handshakes and not self._hurry.is_set() and loop.time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)  # nothing tells of them
+
     def _stop_listening(self) -> None:
         for endpoint in self._endpoints:
             endpoint.is_closing = True
@@ -337,6 +365,10 @@ def serve(app: Application, **config: Any) -> Server:
         OSError: when a file of `ssl_...` cannot be read.
     """
     check_options(ServerConfig, config)
+    if config.get("workers", 1) != 1:
+        raise ValueError(
+            "workers: a server inside a loop is one process; run() and the command start several"
+        )
     return Server(app, ServerConfig(**config))
 
 

@@ -17,6 +17,8 @@ cdef class Endpoint:
     cdef readonly str scheme
     cdef readonly object port
     cdef public bint is_closing
+    cdef public object health_path
+    cdef public object health
 
     cpdef handle(self, HttpPhase phase, RequestHead head)
     cpdef group_for(self, object name, HttpPhase phase, RequestHead head)

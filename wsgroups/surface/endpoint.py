@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from wsgroups.connection.address import format_address
@@ -34,9 +34,21 @@ class Endpoint:
         scheme: `http` or `https`.
         port: the port it listens on; None for a Unix socket.
         is_closing: True once the server drains.
+        health_path: where the server's health is told; None: nowhere.
+        health: says whether all is well, and what there is to tell.
     """
 
-    __slots__ = ("_app", "_groups", "_proxies", "_router", "is_closing", "port", "scheme")
+    __slots__ = (
+        "_app",
+        "_groups",
+        "_proxies",
+        "_router",
+        "health",
+        "health_path",
+        "is_closing",
+        "port",
+        "scheme",
+    )
 
     def __init__(
         self, app: Handle, scheme: str, port: int | None, proxies: Proxies | None = None
@@ -47,6 +59,8 @@ class Endpoint:
         self.scheme = scheme
         self.port = port
         self.is_closing = False
+        self.health_path: str | None = None
+        self.health: Callable[[], tuple[bool, dict[str, Any]]] | None = None
         self._proxies = proxies
 
     # --- who asks ---------------------------------------------------------------------------
@@ -128,9 +142,18 @@ class Endpoint:
 
     # --- routes -----------------------------------------------------------------------------
 
+    def _tell_health(self, request: Request) -> Response:
+        assert self.health is not None
+        if request.method not in ("GET", "HEAD"):
+            return Response(status=405, headers={"Allow": "GET, HEAD"})
+        is_well, told = self.health()
+        return Response(told, 200 if is_well else 503, headers={"Cache-Control": "no-store"})
+
     def _route(self, request: Request) -> Route | Response:
         """The route of a request, or what to say when there is none."""
         path = request.uri.partition("?")[0]
+        if self.health is not None and path == self.health_path:
+            return self._tell_health(request)
         methods, parameters = self._router.find(path, self.port)
         if not methods:
             return Response(status=404)

@@ -7,17 +7,19 @@ import logging
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
+from wsgroups.cluster.bus import Bus, Receiver
 from wsgroups.connection.forwarding import Proxies
 from wsgroups.errors import UnknownGroupError
 from wsgroups.policy import GroupPolicy, check_options
 from wsgroups.server.running import run
+from wsgroups.surface.elsewhere import Elsewhere, group_channel, room_channel
 from wsgroups.surface.endpoint import Endpoint
 from wsgroups.surface.group import Group
 from wsgroups.surface.handlers import Kind
 from wsgroups.surface.rooms import Rooms
 from wsgroups.surface.routing import Router
 from wsgroups.surface.runner import begin
-from wsgroups.surface.websocket import Room
+from wsgroups.surface.websocket import Room, set_elsewhere
 
 logger = logging.getLogger("wsgroups")
 
@@ -55,6 +57,7 @@ class Handle:
         self._rooms = Rooms()
         self._warned: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_shared = False  # with other workers
 
     # --- routes -----------------------------------------------------------------------------
 
@@ -107,7 +110,10 @@ class Handle:
         """
         group = self.groups.get((port, name))
         if group is None:
-            group = self.groups[port, name] = Group(name, self._policy, self._rooms, self._tasks)
+            group = Group(name, self._policy, self._rooms, self._tasks)
+            if self._is_shared:
+                group.members.channel = group_channel(name, port)
+            self.groups[port, name] = group
         if policy:
             if "origins" in policy:
                 policy["origins"] = _as_origins(policy["origins"])
@@ -245,6 +251,33 @@ class Handle:
             task.cancel()
         if late:
             await asyncio.wait(late, timeout=_HURRIED_END if hurry.is_set() else _CANCELLED_END)
+
+    # --- other workers ----------------------------------------------------------------------
+
+    def join_bus(self, bus: Bus) -> Receiver:
+        """Share groups, rooms and ids with the other workers on a bus; returns what it is to call.
+
+        For whoever runs the worker, in its loop, before it serves; one Handle of a process.
+        """
+        self._is_shared = True
+        self._rooms.share(room_channel)
+        for (port, name), group in self.groups.items():
+            group.members.channel = group_channel(name, port)
+        way = Elsewhere(bus, self)
+        set_elsewhere(way)
+        return way
+
+    def leave_bus(self) -> None:
+        """Share nothing any more."""
+        set_elsewhere(None)
+        self._is_shared = False
+        self._rooms.share(None)
+        for group in self.groups.values():
+            group.members.channel = None
+
+    def find_room(self, name: str) -> Room | None:
+        """Return the room of that name if there is one; `room` makes it."""
+        return self._rooms.find(name)
 
     # --- running ----------------------------------------------------------------------------
 

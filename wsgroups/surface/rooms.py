@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 from wsgroups.surface.websocket import Room
@@ -12,6 +13,7 @@ class Rooms:
 
     def __init__(self) -> None:
         self._rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
+        self._channel_of: Callable[[str], bytes] | None = None
 
     def room(self, name: str) -> Room:
         """Return the room of that name.
@@ -22,5 +24,20 @@ class Rooms:
         if not isinstance(name, str):
             raise TypeError(f"the name of a room is a str, not {type(name).__name__}")
         room = self._rooms.get(name)
-        # Of two threads that come at once, one makes the room and both get it.
-        return self._rooms.setdefault(name, Room(name)) if room is None else room
+        if room is None:
+            room = Room(name)
+            if self._channel_of is not None:
+                room.members.channel = self._channel_of(name)
+            # Of two threads that come at once, one makes the room and both get it.
+            room = self._rooms.setdefault(name, room)
+        return room
+
+    def find(self, name: str) -> Room | None:
+        """Return the room of that name if there is one."""
+        return self._rooms.get(name)
+
+    def share(self, channel_of: Callable[[str], bytes] | None) -> None:
+        """Give each room, now and from now on, what other workers call it; None: they do not."""
+        self._channel_of = channel_of
+        for name, room in list(self._rooms.items()):
+            room.members.channel = None if channel_of is None else channel_of(name)

@@ -40,6 +40,7 @@ from wsgroups.connection.tally cimport TRACE_VERBOSE, preview, trace
 import orjson
 
 from wsgroups.closing import CloseCode, close_payload
+from wsgroups.connection.members import watch
 from wsgroups.connection.stream import current_socket
 from wsgroups.enums import SendResult, SocketStatus
 from wsgroups.ids import MAX_ID, sequence
@@ -57,6 +58,18 @@ cdef enum:
     MAILBOX_BOUND = 65536
 
 cdef double MAILBOX_PATIENCE = 1.0  # seconds
+
+cdef object elsewhere = None  # the way to the sockets of other workers, or None
+
+
+def set_elsewhere(way):
+    """Set what reaches the sockets of other workers, an `Elsewhere`, or None.
+
+    `way.watch(channel)` is called when a set with a channel gets or loses its only member.
+    """
+    global elsewhere
+    elsewhere = way
+    watch(None if way is None else way.watch)
 
 
 @cython.final
@@ -257,12 +270,19 @@ cdef class WebSocket:
         cdef Connection connection = self.live()
         if connection is not None:
             return SocketStatus.OPEN if connection.state == STATE_OPEN else SocketStatus.CLOSED
+        if elsewhere is not None:
+            return elsewhere.status(self.id)
         return sequence.status(self.id)
 
     def is_dead(self):
-        """True when nothing can be sent any more: looks at the live socket, for any id."""
+        """True when nothing can be sent any more: looks at the live socket, for any id.
+
+        Of a socket of another worker only that one knows; as long as it runs, this says False.
+        """
         cdef Connection connection = self.live()
-        return connection is None or connection.state != STATE_OPEN
+        if connection is None:
+            return self.status is not SocketStatus.ELSEWHERE
+        return connection.state != STATE_OPEN
 
     @property
     def buffered_amount(self):
@@ -366,7 +386,8 @@ cdef class WebSocket:
                 the one with the same key that waits for the peer, if there is one.
 
         Returns:
-            SendResult: from another thread `OK` means that the message is on its way.
+            SendResult: from another thread `OK` means that the message is on its way; `QUEUED`
+            means that it is on its way to the worker that has the socket.
         """
         cdef Connection connection = self.connection
         cdef Payload payload
@@ -390,7 +411,11 @@ cdef class WebSocket:
         payload = Payload()
         payload.fill(data, is_text)
         if connection is None:
-            return RESULTS[RESULT_GONE]
+            if elsewhere is None or self.key < 0:
+                return RESULTS[RESULT_GONE]
+            return elsewhere.send(
+                self.key, is_binary(payload), bytes_of(payload), flags, checked_key(key)
+            )
         if trace == TRACE_VERBOSE:
             connection.note(
                 logging.DEBUG, "is sent %d bytes: %s", (payload.size, preview(data)), None
@@ -420,6 +445,12 @@ cdef class WebSocket:
         cdef Connection connection = self.live()
         if connection is not None:
             await waiting.room(connection, connection.group.write_high_water)
+        elif elsewhere is not None and self.key >= 0:
+            payload = Payload()
+            fill(payload, data, is_text)
+            return await elsewhere.deliver(
+                self.key, is_binary(payload), bytes_of(payload), flags, checked_key(key)
+            )
         return self.send(data, is_text, flags, key)
 
     @property
@@ -442,9 +473,16 @@ cdef class WebSocket:
         payload = close_payload(int(code), message)
         if connection is not None:
             connection.run_in_loop(partial(connection.shut, payload))
+        elif elsewhere is not None and self.key >= 0:
+            elsewhere.disconnect(self.key, payload)
 
     async def drain(self):
-        """Wait until everything sent so far is with the kernel, or the socket is gone."""
+        """Wait until everything sent so far is with the kernel, or the socket is gone.
+
+        For a socket of another worker: until everything is on its way to that one.
+        """
+        if self.live() is None and elsewhere is not None:
+            await elsewhere.drain()
         await waiting.drain(self.live())
 
     async def ping(self, timeout=None):
@@ -455,6 +493,18 @@ cdef class WebSocket:
             TimeoutError: when `timeout` seconds pass first.
         """
         return await waiting.ping(None if self.is_dead() else self.live(), timeout)
+
+
+cdef object fill(Payload payload, data, is_text):
+    payload.fill(data, is_text)
+
+
+cdef bytes bytes_of(Payload payload):
+    return payload.data[:payload.size]
+
+
+cdef bint is_binary(Payload payload):
+    return payload.opcode == OP_BINARY
 
 
 cdef object checked_key(key):
@@ -610,23 +660,25 @@ cdef class SocketSet:
             key: as of `WebSocket.send`.
 
         Returns:
-            int: how many sockets the message is on its way to.
+            int: how many sockets of this process the message is on its way to. Other workers are
+            sent it, too, when the set is a group or a room that has members there.
         """
         cdef Payload payload = Payload()
-        cdef Block* block
         payload.fill(data, is_text)
         payload.key = checked_key(key)
         excluded = _ids_of(exclude) if exclude is not () else ()
-        if self.members.count == 0:
-            return 0
-        block = block_of(payload)
-        try:
-            reached = self.send_block(block, excluded)
-        finally:
-            block_release(block)
-        if trace == TRACE_VERBOSE:
-            logger.debug("%r: %d are sent %d bytes: %s", self, reached, payload.size, preview(data))
-        return reached
+        if elsewhere is not None and self.members.channel is not None:
+            elsewhere.publish(
+                self.members.channel, is_binary(payload), bytes_of(payload), excluded, payload.key
+            )
+        return send_here(self, payload, data, excluded)
+
+    def take(self, bytes data not None, bint is_binary, excluded, key):
+        """Send to the members here what another worker has sent to the set; as `send`."""
+        cdef Payload payload = Payload()
+        payload.fill(data, not is_binary)
+        payload.key = checked_key(key)
+        return send_here(self, payload, data, excluded)
 
     cdef int send_block(self, Block* block, excluded) except -1:
         cdef uint32_t i = self.members.count, mark = mark_excluded(excluded)
@@ -685,9 +737,27 @@ cdef class SocketSet:
         Raises:
             ValueError: for a code that may not be sent.
         """
-        close_payload(int(code), reason)
+        payload = close_payload(int(code), reason)
+        if elsewhere is not None and self.members.channel is not None:
+            elsewhere.close(self.members.channel, payload)
         for socket in self:
             socket.disconnect(reason, code)
+
+
+cdef int send_here(SocketSet self, Payload payload, data, excluded) except -1:
+    """Send a message to the members in this process; returns how many."""
+    cdef Block* block
+    cdef int reached
+    if self.members.count == 0:
+        return 0
+    block = block_of(payload)
+    try:
+        reached = self.send_block(block, excluded)
+    finally:
+        block_release(block)
+    if trace == TRACE_VERBOSE:
+        logger.debug("%r: %d are sent %d bytes: %s", self, reached, payload.size, preview(data))
+    return reached
 
 
 cdef class Room(SocketSet):

@@ -1,0 +1,292 @@
+"""What every kind of bus does alike: one suite, run on each."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.recording import Recorder
+from tests.support import soon, until
+from wsgroups.cluster.bus import LARGEST_MESSAGE, Bus
+from wsgroups.cluster.exchange import Exchange
+from wsgroups.cluster.hub import Hub
+from wsgroups.cluster.local import LocalBus
+from wsgroups.cluster.unix import UnixBus
+
+Join = Callable[..., Awaitable[tuple[Bus, Recorder]]]
+
+
+@asynccontextmanager
+async def local(_: Path) -> AsyncIterator[Callable[..., Bus]]:
+    exchange = Exchange()
+    yield lambda address, since=0: LocalBus(exchange, address, since)
+
+
+@asynccontextmanager
+async def unix(folder: Path) -> AsyncIterator[Callable[..., Bus]]:
+    hub = Hub()
+    path = str(folder / "hub")
+    await hub.start(path)
+    yield lambda address, since=0: UnixBus(path, address, since)
+    await hub.stop()
+
+
+KINDS = {"local": local, "unix": unix}
+
+
+@pytest.fixture(params=KINDS)
+async def join(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Join]:
+    """Makes buses of one kind that can reach one another, started."""
+    async with AsyncExitStack() as stack:
+        make = await stack.enter_async_context(KINDS[request.param](tmp_path))
+
+        async def start(address: int, since: int = 0) -> tuple[Bus, Recorder]:
+            bus, recorder = make(address, since), Recorder()
+            await soon(bus.start(recorder))
+            stack.push_async_callback(bus.stop)
+            return bus, recorder
+
+        yield start
+
+
+async def settle(*buses: Bus) -> None:
+    """Wait until what was sent has been received: by the bus first, then by everybody."""
+    for bus in buses + buses:
+        await soon(bus.sync())
+
+
+async def test_a_message_goes_to_one_address_only(join: Join) -> None:
+    a, from_a = await join(1)
+    b, from_b = await join(2)
+    c, from_c = await join(3)
+    a.send(2, b"for b")
+    await settle(a, b, c)
+    assert (from_a.got, from_b.got, from_c.got) == ([], [(None, b"for b")], [])
+
+
+async def test_a_message_to_oneself_arrives(join: Join) -> None:
+    a, from_a = await join(1)
+    a.send(1, b"me")
+    await settle(a)
+    assert from_a.got == [(None, b"me")]
+
+
+async def test_a_message_to_nobody_is_dropped(join: Join) -> None:
+    a, from_a = await join(1)
+    a.send(77, b"nobody")
+    await settle(a)
+    assert from_a.got == []
+
+
+async def test_a_publication_reaches_those_who_subscribe_but_its_sender(join: Join) -> None:
+    a, from_a = await join(1)
+    b, from_b = await join(2)
+    c, from_c = await join(3)
+    a.subscribe(b"news")
+    b.subscribe(b"news")
+    c.subscribe(b"newsx")
+    await settle(a, b, c)
+    a.publish(b"news", b"one")
+    await settle(a, b, c)
+    assert (from_a.got, from_b.got, from_c.got) == ([], [(b"news", b"one")], [])
+
+
+async def test_nothing_is_published_to_those_who_have_unsubscribed(join: Join) -> None:
+    a, _ = await join(1)
+    b, from_b = await join(2)
+    b.subscribe(b"news")
+    b.subscribe(b"news")
+    await settle(b)
+    b.unsubscribe(b"news")
+    b.unsubscribe(b"never")
+    await settle(b)
+    a.publish(b"news", b"one")
+    await settle(a, b)
+    assert from_b.got == []
+    b.unsubscribe(b"news")
+    b.subscribe(b"news")
+    await settle(b)
+    a.publish(b"news", b"two")
+    await settle(a, b)
+    assert from_b.got == [(b"news", b"two")]
+
+
+CHANNELS = [
+    b"a",
+    b"A",
+    b"a ",
+    b" a",
+    b"a\0",
+    b"\0a",
+    b"a.b",
+    b"a.*",
+    b"a.>",
+    b"*",
+    b">",
+    b"a\r\nb",
+    b"a\r\n",
+    b"\x00\x00\x00\x01a",
+    b"\xff" * 300,
+    b"\xff" * 301,
+    "\u00e9".encode(),
+    "e\u0301".encode(),
+    b"%s%n",
+    b"a" * 70_000,
+]
+
+
+async def test_channels_of_any_bytes_never_cross(join: Join) -> None:
+    a, _ = await join(1)
+    b, from_b = await join(2)
+    for channel in CHANNELS:
+        b.subscribe(channel)
+        await settle(b)
+        for other in CHANNELS:
+            a.publish(other, other)
+        await settle(a, b)
+        assert from_b.got == [(channel, channel)], channel[:20]
+        from_b.got.clear()
+        b.unsubscribe(channel)
+        await settle(b)
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 3 << 20])
+async def test_messages_of_any_size_arrive_whole(join: Join, size: int) -> None:
+    a, _ = await join(1)
+    b, from_b = await join(2)
+    b.subscribe(b"c")
+    await settle(b)
+    data = bytes(range(256)) * (size // 256 + 1)
+    a.send(2, data[:size])
+    a.publish(b"c", data[:size])
+    await settle(a, b)
+    assert from_b.got == [(None, data[:size]), (b"c", data[:size])]
+
+
+async def test_a_message_that_is_too_large_is_refused(join: Join) -> None:
+    a, _ = await join(1)
+    with pytest.raises(ValueError, match="64 MiB"):
+        a.send(2, bytes(LARGEST_MESSAGE + 1))
+    with pytest.raises(ValueError, match="64 MiB"):
+        a.publish(b"c", bytes(LARGEST_MESSAGE + 1))
+
+
+async def test_what_is_sent_and_published_keeps_its_order(join: Join) -> None:
+    a, _ = await join(1)
+    b, from_b = await join(2)
+    b.subscribe(b"c")
+    await settle(b)
+    for i in range(2000):
+        if i % 3:
+            a.send(2, b"%d" % i)
+        else:
+            a.publish(b"c", b"%d" % i)
+        if i % 500 == 0:
+            await asyncio.sleep(0)
+    await settle(a, b)
+    assert [int(data) for _, data in from_b.got] == list(range(2000))
+
+
+async def test_threads_send_each_in_its_order(join: Join) -> None:
+    a, _ = await join(1)
+    _, from_b = await join(2)
+
+    def send(name: int) -> None:
+        for i in range(1000):
+            a.send(2, b"%d %d" % (name, i))
+
+    threads = [threading.Thread(target=send, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    await until(lambda: len(from_b.got) == 4000)
+    for thread in threads:
+        thread.join()
+    for name in range(4):
+        mine = [data.split() for _, data in from_b.got if data.startswith(b"%d " % name)]
+        assert [int(number) for _, number in mine] == list(range(1000))
+
+
+async def test_each_knows_who_is_there_and_since_when(join: Join) -> None:
+    a, _ = await join(1, 10)
+    b, _ = await join(2, 20)
+    assert b.peers.known == {1: 10}
+    await until(lambda: a.peers.known == {2: 20})
+    await b.stop()
+    await until(lambda: a.peers.known == {})
+    a.send(2, b"too late")
+    a.publish(b"c", b"too late")
+    await settle(a)
+    c, from_c = await join(2, 30)
+    await until(lambda: a.peers.known == {2: 30})
+    await settle(a, c)
+    assert from_c.got == []
+
+
+async def test_an_address_is_given_once(join: Join) -> None:
+    a, from_a = await join(1)
+    with pytest.raises(OSError, match="1"):
+        await join(1)
+    a.send(1, b"still here")
+    await settle(a)
+    assert from_a.got == [(None, b"still here")]
+
+
+@pytest.fixture(autouse=True)
+def _expected_errors(request: pytest.FixtureRequest) -> None:
+    if "given_once" in request.node.name:
+        request.getfixturevalue("error_log")
+
+
+async def test_a_receiver_that_raises_gets_the_next_message(
+    join: Join, error_log: list[logging.LogRecord]
+) -> None:
+    a, from_a = await join(1)
+    a.send(1, b"raise")
+    a.send(1, b"next")
+    await settle(a)
+    assert from_a.got == [(None, b"raise"), (None, b"next")]
+    assert "could not be handled" in error_log[0].getMessage()
+
+
+async def test_after_stop_nothing_is_sent_and_nothing_raises(join: Join) -> None:
+    a, _ = await join(1)
+    b, from_b = await join(2)
+    await a.stop()
+    await a.stop()
+    a.send(2, b"late")
+    a.publish(b"c", b"late")
+    a.subscribe(b"c")
+    a.unsubscribe(b"c")
+    await a.drain()
+    await settle(b)
+    assert from_b.got == []
+    with pytest.raises(ConnectionError):
+        await a.sync()
+
+
+async def test_what_was_sent_before_stop_arrives(join: Join) -> None:
+    a, _ = await join(1)
+    _, from_b = await join(2)
+    for i in range(100):
+        a.send(2, b"%d" % i)
+    await a.stop()
+    await until(lambda: len(from_b.got) == 100)
+
+
+async def test_the_oldest_go_when_the_loop_does_not_come_to_it(join: Join) -> None:
+    """Both kinds bound what waits; the one who misses something is told how much."""
+    a, from_a = await join(1)
+    b, from_b = await join(2)
+    chunk = bytes(1 << 20)
+    for i in range(20):  # in one turn of the loop: nothing leaves meanwhile
+        a.send(2, b"%2d" % i + chunk)
+    await until(lambda: from_b.got and from_b.got[-1][1][:2] == b"19")
+    await settle(a, b)
+    numbers = [int(data[:2]) for _, data in from_b.got]
+    assert numbers == sorted(numbers)
+    assert 0 < len(numbers) < 20
+    assert from_a.lost + from_b.lost == 20 - len(numbers)

@@ -1,0 +1,190 @@
+"""A Handle on a bus, with another worker played by the test."""
+
+import logging
+import random
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.cluster.recording import Recorder
+from tests.support import Gate, quiet_handle, soon, until
+from wsgroups import Handle, SendResult, WebSocket, testing
+from wsgroups.cluster.exchange import Exchange
+from wsgroups.cluster.local import LocalBus
+from wsgroups.cluster.messages import (
+    BINARY,
+    CLOSE,
+    TEXT,
+    Answer,
+    Many,
+    One,
+    decode_published,
+    decode_sent,
+    encode_answer,
+    encode_many,
+    encode_one,
+)
+from wsgroups.ids import SEQUENCE_BITS, sequence
+from wsgroups.surface.elsewhere import group_channel, room_channel
+
+OTHER = 5  # the other worker's address
+
+
+class World:
+    """This process on a bus, and another worker that sends what a test wants sent."""
+
+    def __init__(self, handle: Handle) -> None:
+        exchange = Exchange()
+        self.handle = handle
+        self.bus = LocalBus(exchange, sequence.address, sequence.begun)
+        self.other = LocalBus(exchange, OTHER, sequence.begun)
+        self.recorder = Recorder()
+
+    async def settle(self) -> None:
+        for _ in range(3):
+            await soon(self.bus.sync())
+            await soon(self.other.sync())
+
+    def far_id(self) -> int:
+        """Return an id that the other worker may have given out."""
+        return OTHER << SEQUENCE_BITS | sequence.now
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = World(quiet_handle())
+    await world.bus.start(world.handle.join_bus(world.bus))
+    await world.other.start(world.recorder)
+    yield world
+    world.handle.leave_bus()
+    await world.bus.stop()
+    await world.other.stop()
+
+
+async def test_without_members_nothing_is_asked_for(world: World) -> None:
+    gate = Gate(world.handle)
+    async with testing.start(world.handle) as app:
+        ((client, ws),) = await gate.admit(app, 1)
+        room = room_channel("chess")
+        world.other.publish(room, encode_many(Many(TEXT, b"early")))
+        await world.settle()
+        ws.join("chess")
+        await world.settle()
+        world.other.publish(room, encode_many(Many(TEXT, b"now")))
+        await client.expect("now")
+        ws.leave("chess")
+        await world.settle()
+        world.other.publish(room, encode_many(Many(TEXT, b"late")))
+        world.other.publish(group_channel("room", None), encode_many(Many(BINARY, b"all")))
+        await client.expect(b"all")
+        await client.expect_silence()
+
+
+async def test_a_room_without_members_here_is_sent_to_others(world: World) -> None:
+    world.other.subscribe(room_channel("chess"))
+    far, near = world.far_id(), sequence.next()
+    assert world.handle.room("chess").send("hello", exclude=[far, near], key="k") == 0
+    await world.settle()
+    ((channel, data),) = world.recorder.got
+    assert channel == room_channel("chess")
+    assert decode_published(data) == Many(TEXT, b"hello", (far,), "k")
+
+
+async def test_what_an_id_is_told_of(world: World) -> None:
+    far = WebSocket(world.far_id())
+    assert far.status.name == "ELSEWHERE"
+    assert not far.is_dead()
+    assert far.send(b"data", key=7) is SendResult.QUEUED
+    far.disconnect("bye", 4000)
+    await world.settle()
+    assert [decode_sent(data) for _, data in world.recorder.got] == [
+        One(BINARY, far.id, b"data", key=7),
+        One(CLOSE, far.id, (4000).to_bytes(2, "big") + b"bye"),
+    ]
+    await world.other.stop()
+    assert far.send("x") is SendResult.GONE
+    assert await far.deliver("x") is SendResult.GONE
+    assert far.status.name == "UNKNOWN_NODE"
+    assert far.is_dead()
+
+
+async def test_whoever_wants_to_know_is_told(world: World) -> None:
+    gate = Gate(world.handle)
+    async with testing.start(world.handle) as app:
+        ((client, ws),) = await gate.admit(app, 1)
+        for token, id in ((1, ws.id), (2, ws.id + 1), (3, world.far_id())):
+            world.other.send(
+                sequence.address, encode_one(One(TEXT, id, b"hello", 0, None, token, OTHER))
+            )
+        await client.expect("hello")
+        await until(lambda: len(world.recorder.got) == 3)
+        answers = [decode_sent(data) for _, data in world.recorder.got]
+        gone = SendResult.GONE
+        assert answers == [Answer(1, SendResult.OK), Answer(2, gone), Answer(3, gone)]
+
+
+NONSENSE = [
+    b"",
+    b"\x10",
+    b"\x01" * 20,
+    b"\xff" * 60,
+    encode_answer(Answer(77, 200)),
+    encode_many(Many(TEXT, b"x", tuple(range(100))))[:50],
+    encode_many(Many(CLOSE, b"\x03\xe7")),  # 999 is no close code
+]
+
+
+async def test_nonsense_from_another_worker_hurts_nobody(
+    world: World, error_log: list[logging.LogRecord]
+) -> None:
+    gate = Gate(world.handle)
+    async with testing.start(world.handle) as app:
+        ((client, ws),) = await gate.admit(app, 1)
+        await world.settle()
+        wrong = [One(TEXT, ws.id, b"\xff not text"), One(CLOSE, ws.id, b"\0\0")]
+        for data in [*NONSENSE, *map(encode_one, wrong)]:
+            world.other.send(sequence.address, data)
+            world.other.publish(group_channel("room", None), data)
+        world.other.publish(b"p80", b"nobody subscribes to this")
+        world.other.send(sequence.address, encode_one(One(TEXT, ws.id, b"still here")))
+        await client.expect("still here")
+        assert not ws.is_dead()
+
+
+async def test_after_a_storm_of_threads_each_room_reaches_its_members(world: World) -> None:
+    gate = Gate(world.handle)
+    names = [f"room {number}" for number in range(6)]
+    async with testing.start(world.handle) as app:
+        pairs = await gate.admit(app, 12)
+        go = threading.Event()
+
+        def wander(seed: int) -> None:
+            chance = random.Random(seed)
+            go.wait()
+            for _ in range(2000):
+                _, ws = pairs[chance.randrange(len(pairs))]
+                name = chance.choice(names)
+                (ws.join if chance.random() < 0.5 else ws.leave)(name)
+
+        threads = [threading.Thread(target=wander, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        go.set()
+        await until(lambda: not any(thread.is_alive() for thread in threads))
+        for _, ws in pairs[:3]:
+            ws.disconnect()
+        await until(lambda: all(ws.is_dead() for _, ws in pairs[:3]))
+        await world.settle()
+        members = {name: set(world.handle.room(name).ids()) for name in names}
+        assert any(members.values())
+        for name in names:
+            world.other.publish(room_channel(name), encode_many(Many(TEXT, name.encode())))
+        await world.settle()
+        for client, ws in pairs[3:]:
+            await client.expect(*(name for name in names if ws.id in members[name]))
+            await client.expect_silence()
+        for name in names:
+            assert world.bus._exchange.channels_of(world.bus) == 1 + sum(
+                bool(members[name]) for name in names
+            )

@@ -1,0 +1,193 @@
+"""The hub: workers that are slow, stuck or broken hurt nobody else."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.recording import Recorder
+from tests.support import soon, until
+from wsgroups.cluster import frames
+from wsgroups.cluster.frames import Kind
+from wsgroups.cluster.hub import Hub
+from wsgroups.cluster.unix import UnixBus
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[tuple[Hub, str]]:
+    hub = Hub()
+    path = str(tmp_path / "hub")
+    await hub.start(path)
+    yield hub, path
+    await hub.stop()
+
+
+async def joined(path: str, address: int) -> tuple[UnixBus, Recorder]:
+    bus, recorder = UnixBus(path, address), Recorder()
+    await soon(bus.start(recorder))
+    return bus, recorder
+
+
+async def raw(path: str, address: int | None = None) -> socket.socket:
+    """A worker that reads only when the test does."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await soon(loop.sock_connect(sock, path))
+    if address is not None:
+        await soon(loop.sock_sendall(sock, frames.peer(address, 1)))
+    return sock
+
+
+async def read_frames(sock: socket.socket, kind: Kind, count: int) -> list[bytes]:
+    """Read until so many frames of a kind have come."""
+    reader = frames.FrameReader()
+    found: list[bytes] = []
+    while len(found) < count:
+        data = await soon(asyncio.get_running_loop().sock_recv(sock, 1 << 20))
+        assert data, "the hub has closed"
+        found += [frame for frame in reader.feed(data) if frame[4] == kind]
+    return found
+
+
+BROKEN = [
+    b"\xff\xff\xff\xff\x03",
+    frames.send(2, b"before it has said who it is"),
+    frames.peer(1, 1),  # which is taken
+    frames.peer(5, 1) + frames.text(Kind.GAP, b""),
+    frames.peer(5, 1) + frames.text(Kind.SEND, b"\0"),
+    frames.peer(5, 1) + frames.text(Kind.PUBLISH, b"\0\0\0\x09abc"),
+    frames.peer(5, 1) + b"\0\0\0\0\xee",
+    b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("data", BROKEN, ids=range(len(BROKEN)))
+async def test_a_worker_that_makes_no_sense_is_let_go_alone(
+    hub: tuple[Hub, str], data: bytes, error_log: list[logging.LogRecord]
+) -> None:
+    a, from_a = await joined(hub[1], 1)
+    with await raw(hub[1]) as sock:
+        await soon(asyncio.get_running_loop().sock_sendall(sock, data))
+        while await soon(asyncio.get_running_loop().sock_recv(sock, 4096)):
+            pass
+    assert "broken" in error_log[0].getMessage()
+    a.send(1, b"still here")
+    await soon(a.sync())
+    assert from_a.got == [(None, b"still here")]
+    await until(lambda: len(hub[0].links) == 1)
+    await a.stop()
+
+
+async def test_everyone_waits_for_a_worker_that_is_slow_and_nothing_is_lost(
+    hub: tuple[Hub, str],
+) -> None:
+    a, _ = await joined(hub[1], 1)
+    chunk = bytes(100_000)
+    with await raw(hub[1], 2) as slow:
+        await until(lambda: a.peers.known)
+
+        async def send() -> None:
+            for i in range(600):  # 60 MB, much more than may wait
+                a.send(2, b"%3d" % i + chunk)
+                await a.drain()
+
+        sending = asyncio.ensure_future(send())
+        got = await read_frames(slow, Kind.SEND, 600)
+        await soon(sending)
+    assert [int(frame[7:10]) for frame in got] == list(range(600))
+    assert hub[0].dropped == 0
+    await a.stop()
+
+
+async def test_a_worker_that_takes_nothing_loses_the_oldest_and_is_told(
+    hub: tuple[Hub, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsgroups.cluster.hub._STUCK_AFTER", 0.05)
+    a, _ = await joined(hub[1], 1)
+    b, from_b = await joined(hub[1], 3)
+    chunk = bytes(1_000_000)
+    with await raw(hub[1], 2) as stuck:
+        await until(lambda: len(a.peers.known) == 2)
+        for i in range(100):
+            a.send(2, b"%3d" % i + chunk)
+            await soon(a.drain())
+        a.send(3, b"the others go on")
+        await until(lambda: from_b.got)
+        await soon(a.sync())
+        lost = hub[0].dropped
+        assert 0 < lost < 100
+        reader = frames.FrameReader()
+        got: list[int] = []
+        told = 0
+        while len(got) + told < 100:
+            data = await soon(asyncio.get_running_loop().sock_recv(stuck, 1 << 20))
+            for frame in reader.feed(data):
+                if frame[4] == Kind.SEND:
+                    got.append(int(frame[7:10]))
+                elif frame[4] == Kind.GAP:
+                    told += frames.number_of(frame)
+    assert told == lost
+    assert got == sorted(got)
+    assert got[-1] == 99
+    await a.stop()
+    await b.stop()
+
+
+async def test_a_worker_that_ends_without_a_word_is_gone_for_the_others(
+    hub: tuple[Hub, str],
+) -> None:
+    a, _ = await joined(hub[1], 1)
+    sock = await raw(hub[1], 2)
+    await until(lambda: a.peers.known == {2: 1})
+    sock.close()
+    await until(lambda: a.peers.known == {})
+    await a.stop()
+
+
+async def test_when_the_hub_ends_its_workers_hear_of_it(tmp_path: Path) -> None:
+    hub = Hub()
+    path = str(tmp_path / "hub")
+    await hub.start(path)
+    gone = asyncio.Event()
+    bus, recorder = UnixBus(path, 1, on_lost=gone.set), Recorder()
+    await bus.start(recorder)
+    await hub.stop()
+    await soon(gone.wait())
+    bus.send(1, b"nobody")
+    with pytest.raises(ConnectionError):
+        await bus.sync()
+    await soon(bus.drain())
+    await bus.stop()
+
+
+async def test_the_hub_knows_who_connects(hub: tuple[Hub, str]) -> None:
+    bus, _ = await joined(hub[1], 1)
+    assert [link.pid for link in hub[0].links] == [os.getpid()]
+    assert Path(hub[1]).stat().st_mode & 0o077 == 0
+    hub[0].drop(os.getpid())
+    await until(lambda: not hub[0].links)
+    await bus.stop()
+
+
+async def test_joining_and_leaving_in_one_turn_costs_nothing(hub: tuple[Hub, str]) -> None:
+    a, from_a = await joined(hub[1], 1)
+    b, _ = await joined(hub[1], 2)
+    for _ in range(1000):
+        a.subscribe(b"c")
+        a.unsubscribe(b"c")
+    a.subscribe(b"d")
+    await soon(a.sync())
+    (link,) = [link for link in hub[0].links if link.address == 1]
+    assert hub[0].exchange.channels_of(link) == 1
+    b.publish(b"c", b"no")
+    b.publish(b"d", b"yes")
+    await soon(b.sync())
+    await soon(a.sync())
+    assert from_a.got == [(b"d", b"yes")]
+    await a.stop()
+    await b.stop()

@@ -1,0 +1,53 @@
+"""Options that concern several processes, where there is one."""
+
+from collections.abc import Sequence
+
+import pytest
+from click.testing import CliRunner
+
+import wsgroups
+from tests.support import quiet_handle
+from wsgroups import Handle, ServerConfig, testing
+from wsgroups.command.cli import main
+
+
+async def test_a_single_server_tells_its_health_where_it_is_asked_to() -> None:
+    handle = Handle()
+    handle.get("/{name}")(lambda request, name: name)
+    async with testing.start(handle, health_path="/health") as app:
+        answer = await app.get("/health?verbose=1")
+        assert (answer.status, answer.json()) == (200, {"status": "ok", "connections": 1})
+        assert (await app.get("/other")).text == "other"
+        refused = await app.request("POST", "/health")
+        assert refused.status == 405
+    async with testing.start(handle) as app:
+        assert (await app.get("/health")).text == "health"
+
+
+@pytest.mark.parametrize("workers", [0, -1, 33])
+def test_the_number_of_workers_has_bounds(workers: int) -> None:
+    with pytest.raises(ValueError, match="workers must be 1 to 32"):
+        ServerConfig(workers=workers)
+
+
+def test_a_health_path_is_a_path() -> None:
+    with pytest.raises(ValueError, match="health_path must be a path"):
+        ServerConfig(health_path="health")
+
+
+async def test_a_server_in_a_loop_is_one_process() -> None:
+    with pytest.raises(ValueError, match="run\\(\\) and the command start several"):
+        wsgroups.serve(quiet_handle(), workers=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["app", "--workers", "2", "--reload"], "--reload starts one process"),
+        (["app", "--workers", "99"], "workers must be 1 to 32"),
+    ],
+)
+def test_what_the_command_says(arguments: Sequence[str], message: str) -> None:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == 2
+    assert message in result.output

@@ -1,0 +1,1 @@
+"""Messages between the processes of one application: the Bus, its kinds, and what travels on it."""

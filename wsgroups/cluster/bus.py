@@ -1,0 +1,114 @@
+"""The Bus: what carries messages between workers, whatever it is made of.
+
+It delivers at most once. Messages of one sender to one destination, sent or published, arrive in
+the order in which they were given to it; what had to be dropped is counted and told as a gap.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+from wsgroups.cluster.peers import Peers
+
+logger = logging.getLogger("wsgroups")
+
+OUTBOX_LIMIT = 8 << 20  # bytes that wait for a bus that does not take them; then the oldest go
+LARGEST_MESSAGE = 64 << 20  # bytes of one message
+
+
+class Receiver(Protocol):
+    """What a bus gives its messages to, in the loop that it was started in."""
+
+    def received(self, data: bytes) -> None:
+        """A message was sent to this worker's address."""
+
+    def published(self, channel: bytes, data: bytes) -> None:
+        """A message was published, by another worker, on a channel subscribed to."""
+
+    def gap(self, count: int) -> None:
+        """So many messages from or to this worker were dropped since the last call."""
+
+
+class Bus(ABC):
+    """One worker's place on a bus. `start` and `stop` in its loop, the verbs from any thread.
+
+    Attributes:
+        address: this worker's, 16 bits: `node << 6 | worker`, as it stands in its sockets' ids.
+        dropped: messages that this worker's outbox had no room for.
+    """
+
+    address: int
+    dropped: int
+
+    @property
+    @abstractmethod
+    def peers(self) -> Peers:
+        """The other workers."""
+
+    @property
+    @abstractmethod
+    def backlog(self) -> int:
+        """Bytes that the bus has not taken yet."""
+
+    @abstractmethod
+    async def start(self, receiver: Receiver) -> None:
+        """Take the place, in the running loop; `peers` is complete then.
+
+        Raises:
+            OSError: when the bus cannot be reached, or the address is taken.
+        """
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Hand over what still waits, for a second at most, and leave."""
+
+    @abstractmethod
+    def send(self, destination: int, data: bytes) -> None:
+        """Send a message to the worker at an address. Nobody there: it is dropped.
+
+        Raises:
+            ValueError: for more than 64 MiB.
+        """
+
+    @abstractmethod
+    def publish(self, channel: bytes, data: bytes) -> None:
+        """Send a message to every other worker that subscribes to a channel; as `send`."""
+
+    @abstractmethod
+    def subscribe(self, channel: bytes) -> None:
+        """Ask for what others publish on a channel: any bytes but none."""
+
+    @abstractmethod
+    def unsubscribe(self, channel: bytes) -> None:
+        """Ask for no more of it."""
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Wait until the bus has taken everything, or is gone."""
+
+    @abstractmethod
+    async def sync(self) -> None:
+        """Wait until all that was asked before is in force, and what was sent is on its way.
+
+        Raises:
+            ConnectionError: when the bus is lost first.
+        """
+
+
+def check_size(data: bytes) -> None:
+    """Raise ValueError for a message that no bus takes."""
+    if len(data) > LARGEST_MESSAGE:
+        raise ValueError(f"a message of {len(data)} bytes is too large for another worker: 64 MiB")
+
+
+def hand_over(receiver: Receiver, channel: bytes | None, data: bytes) -> None:
+    """Give a message to a receiver; what it raises is logged and hurts nobody else."""
+    try:
+        if channel is None:
+            receiver.received(data)
+        else:
+            receiver.published(channel, data)
+    except Exception:
+        logger.exception("a message from another worker could not be handled")

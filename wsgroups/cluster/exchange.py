@@ -1,0 +1,95 @@
+"""Who is on a bus and who asks for what: the part that the hub and the in-process bus share."""
+
+from __future__ import annotations
+
+from threading import RLock
+from typing import Protocol
+
+from wsgroups.cluster import frames
+
+
+class Member(Protocol):
+    """One worker, as the exchange sees it.
+
+    Attributes:
+        address: its own alone.
+        since: the id sequence that it began above.
+    """
+
+    address: int
+    since: int
+
+    def put(self, frame: bytes) -> None:
+        """Pass a message on to it."""
+
+    def tell(self, frame: bytes) -> None:
+        """Tell it something that must not be dropped."""
+
+
+class Exchange:
+    """Passes frames on. From any thread: what is read without a lock is replaced, never changed."""
+
+    def __init__(self) -> None:
+        self.members: dict[int, Member] = {}
+        self._channels: dict[bytes, tuple[Member, ...]] = {}
+        self._lock = RLock()
+
+    def join(self, member: Member) -> bool:
+        """Take a worker in, and tell it and the others; False when its address is taken."""
+        with self._lock:
+            if member.address in self.members:
+                return False
+            others = list(self.members.values())
+            self.members[member.address] = member
+        for other in others:
+            member.tell(frames.peer(other.address, other.since))
+            other.tell(frames.peer(member.address, member.since))
+        return True
+
+    def leave(self, member: Member) -> None:
+        """Forget a worker and what it has asked for, and tell the others."""
+        with self._lock:
+            if self.members.get(member.address) is not member:
+                return
+            del self.members[member.address]
+            for channel in [c for c, asking in self._channels.items() if member in asking]:
+                self._without(channel, member)
+            others = list(self.members.values())
+        for other in others:
+            other.tell(frames.gone(member.address))
+
+    def subscribe(self, member: Member, channel: bytes) -> None:
+        """Have a worker get what others publish on a channel."""
+        with self._lock:
+            asking = self._channels.get(channel, ())
+            if member not in asking:
+                self._channels[channel] = (*asking, member)
+
+    def unsubscribe(self, member: Member, channel: bytes) -> None:
+        """Have it get no more of that."""
+        with self._lock:
+            self._without(channel, member)
+
+    def _without(self, channel: bytes, member: Member) -> None:
+        left = tuple(each for each in self._channels.get(channel, ()) if each is not member)
+        if left:
+            self._channels[channel] = left
+        else:
+            self._channels.pop(channel, None)
+
+    def channels_of(self, member: Member) -> int:
+        """Return how many channels a worker asks for."""
+        with self._lock:
+            return sum(member in asking for asking in self._channels.values())
+
+    def send(self, frame: bytes) -> None:
+        """Pass a SEND frame on to its destination, if that is here."""
+        member = self.members.get(frames.address_of(frame))
+        if member is not None:
+            member.put(frame)
+
+    def publish(self, sender: Member, frame: bytes) -> None:
+        """Pass a PUBLISH frame on to all who ask for its channel but the sender."""
+        for member in self._channels.get(frames.channel_of(frame)[0], ()):
+            if member is not sender:
+                member.put(frame)

@@ -1,0 +1,379 @@
+"""The process that keeps the workers: starts them, replaces them, and carries their messages."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from wsgroups.cluster.hub import Hub
+from wsgroups.cluster.leases import private_directory, remove_directory
+from wsgroups.policy import ServerConfig
+from wsgroups.server.listening import Listening, describe, open_sockets
+from wsgroups.server.notifying import notify
+from wsgroups.server.worker import READY, Orders, hub_path
+
+logger = logging.getLogger("wsgroups")
+
+_SHORT_LIFE = 10.0  # seconds; a worker that ends sooner makes its successor wait
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds, doubled from the one to the other
+_FAILING = 5  # workers in a row that ended soon
+_BEYOND_DRAIN = 5.0  # seconds that a worker may take to stop beside its drain
+
+
+class Worker:
+    """A worker process.
+
+    Args:
+        command: what is started.
+        orders: what it is told.
+        on_end: called when it has ended, in the running loop.
+
+    Attributes:
+        pid: of the process.
+        url: where it serves, once it does.
+        code: its exit code once it has ended, negative for the signal that ended it.
+    """
+
+    def __init__(
+        self, command: list[str], orders: Orders, on_end: Callable[[Worker], None]
+    ) -> None:
+        self.url: str | None = None
+        self.code: int | None = None
+        self.began = asyncio.get_running_loop().time()
+        self.changed = asyncio.Event()
+        self._on_end = on_end
+        # A group of its own: Ctrl-C in a terminal is for the supervisor, which drains.
+        self._process = subprocess.Popen(
+            command,
+            env=orders.environment(),
+            pass_fds=(orders.lifeline, *orders.listeners),
+            process_group=0,
+        )
+        self.pid = self._process.pid
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._wait, args=(loop,), daemon=True).start()
+
+    def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        code = self._process.wait()
+        with contextlib.suppress(RuntimeError):  # the supervisor has ended before it
+            loop.call_soon_threadsafe(self._ended, code)
+
+    def _ended(self, code: int) -> None:
+        self.code = code
+        self.changed.set()
+        self._on_end(self)
+
+    def is_ready(self, url: str) -> None:
+        """It serves."""
+        self.url = url
+        self.changed.set()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
+        self._process.send_signal(number)
+
+
+class Slot:
+    """A place that always has a worker: its listening sockets, and who accepts on them now.
+
+    Attributes:
+        listening: open as long as the supervisor runs, so that no connection that waits is lost
+            when workers change.
+        worker: the current one.
+        failures: workers in a row that ended soon.
+    """
+
+    def __init__(self, listening: Listening) -> None:
+        self.listening = listening
+        self.worker: Worker | None = None
+        self.failures = 0
+        self.restart: asyncio.TimerHandle | None = None
+
+
+class Supervisor:
+    """Keeps `config.workers` workers until it is told to stop.
+
+    Args:
+        config: what they serve.
+        command: what starts a process that becomes a worker.
+        on_start: called with the address once all have started.
+    """
+
+    def __init__(
+        self, config: ServerConfig, command: list[str], on_start: Callable[[str], None] | None
+    ) -> None:
+        self._config = config
+        self._command = command
+        self._on_start = on_start
+        self._slots: list[Slot] = []
+        self._workers: dict[int, Worker] = {}  # by process id, those that drain as well
+        self._directory = ""
+        self._hub = Hub(self._noted)
+        self._lifeline = -1
+        self._stopping = asyncio.Event()
+        self._rolling: asyncio.Task[None] | None = None
+        self._roll_again = False
+        self._has_served = False
+        self._crashes = 0
+        self._ended = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve until SIGINT or SIGTERM; returns the exit code.
+
+        Raises:
+            OSError: when the address cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        self._slots = [Slot(listening) for listening in open_all(self._config)]
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._close_listening)
+            self._directory = private_directory()
+            stack.callback(remove_directory, self._directory)
+            self._lifeline, keep = os.pipe()
+            stack.callback(os.close, keep)
+            stack.callback(os.close, self._lifeline)
+            await self._hub.start(hub_path(self._directory))
+            self._tell_health()
+            stack.push_async_callback(self._hub.stop)
+            for number, action in self._signals().items():
+                loop.add_signal_handler(number, action)
+                stack.callback(loop.remove_signal_handler, number)
+            stack.push_async_callback(self._end_all)
+            return await self._keep()
+
+    def _signals(self) -> dict[int, Callable[[], None]]:
+        return {
+            signal.SIGINT: self._stop,
+            signal.SIGTERM: self._stop,
+            signal.SIGHUP: self._roll,
+        }
+
+    async def _keep(self) -> int:
+        """Start the workers, the first one alone: what it cannot do, none can."""
+        first = self._start(self._slots[0])
+        await self._until_settled(first)
+        if first.code is not None and not self._stopping.is_set():
+            return first.code if first.code > 0 else 1
+        self._has_served = True
+        workers = [self._start(slot) for slot in self._slots[1:] if not self._stopping.is_set()]
+        for worker in workers:
+            await self._until_settled(worker)
+        if not self._stopping.is_set():
+            if self._on_start is not None and first.url is not None:
+                self._on_start(first.url)
+            notify("READY=1")
+        await self._stopping.wait()
+        notify("STOPPING=1")
+        return 0
+
+    # --- one worker -------------------------------------------------------------------------
+
+    def _start(self, slot: Slot) -> Worker:
+        slot.restart = None
+        worker = slot.worker = self._spawn(slot)
+        return worker
+
+    def _spawn(self, slot: Slot) -> Worker:
+        listeners = tuple(sock.fileno() for sock in slot.listening.sockets)
+        orders = Orders(self._directory, self._lifeline, listeners)
+        worker = Worker(self._command, orders, self._on_end)
+        self._workers[worker.pid] = worker
+        return worker
+
+    def _noted(self, pid: int, note: str) -> None:
+        worker = self._workers.get(pid)
+        if worker is not None and note.startswith(READY):
+            worker.is_ready(note.removeprefix(READY))
+            self._tell_health()
+            asyncio.get_running_loop().call_later(_SHORT_LIFE, self._forgive, worker)
+
+    def _forgive(self, worker: Worker) -> None:
+        """A worker has lived long enough for what was before it to be forgotten."""
+        for slot in self._slots:
+            if slot.worker is worker and slot.failures:
+                slot.failures = 0
+                self._tell_health()
+
+    def _tell_health(self) -> None:
+        """Tell all workers how the service is, for those who ask one of them."""
+        ready = sum(slot.worker is not None and slot.worker.url is not None for slot in self._slots)
+        status = "ok" if ready == len(self._slots) else "degraded"
+        if any(slot.failures >= _FAILING for slot in self._slots):
+            status = "failing"
+        health = {"status": status, "workers": len(self._slots), "ready": ready}
+        self._hub.announce(json.dumps({**health, "crashes": self._crashes}))
+
+    async def _until_settled(self, worker: Worker) -> None:
+        """Wait until a worker serves or has ended, or all are to stop."""
+        await first_of(worker.changed.wait(), self._stopping.wait())
+
+    def _on_end(self, worker: Worker) -> None:
+        del self._workers[worker.pid]
+        self._hub.drop(worker.pid)
+        self._ended.set()
+        for slot in self._slots:
+            if slot.worker is worker:
+                slot.worker = None
+                self._replace_dead(slot, worker)
+
+    def _replace_dead(self, slot: Slot, worker: Worker) -> None:
+        """Start a successor: at once, or later when the last ones have ended soon as well."""
+        loop = asyncio.get_running_loop()
+        if self._stopping.is_set() or not self._has_served:
+            return
+        self._crashes += 1
+        delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0**slot.failures) if slot.failures else 0.0
+        slot.failures += 1
+        logger.error(
+            "worker process %d ended %s; another one is started %s",
+            worker.pid,
+            describe_exit(worker.code or 0),
+            f"in {delay:g} seconds" if delay else "now",
+        )
+        slot.restart = loop.call_later(delay, self._start, slot)
+        self._tell_health()
+
+    # --- all of them ------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        """Drain; the second time, hurry."""
+        self._stopping.set()
+        for slot in self._slots:
+            if slot.restart is not None:
+                slot.restart.cancel()
+        for worker in self._workers.values():
+            worker.send_signal(signal.SIGTERM)
+
+    def _roll(self) -> None:
+        """Replace every worker, one after the other."""
+        if self._rolling is not None and not self._rolling.done():
+            self._roll_again = True
+        elif not self._stopping.is_set():
+            self._rolling = asyncio.ensure_future(self._replace_all())
+
+    async def _replace_all(self) -> None:
+        self._roll_again = True
+        while self._roll_again and not self._stopping.is_set():
+            self._roll_again = False
+            logger.info("replacing all workers")
+            retired: list[Worker] = []
+            for slot in self._slots:
+                if not await self._replace(slot, retired):
+                    break
+            # Their numbers are free again before the next round needs some.
+            while any(worker.code is None for worker in retired):
+                self._ended.clear()
+                await self._ended.wait()
+
+    async def _replace(self, slot: Slot, retired: list[Worker]) -> bool:
+        """Put a new worker beside the current one, and let that drain once the new one serves."""
+        worker = self._spawn(slot)
+        await self._until_settled(worker)
+        if self._stopping.is_set():
+            return False
+        if worker.code is not None:
+            logger.error("the new worker ended %s; the old ones go on", describe_exit(worker.code))
+            return False
+        if slot.restart is not None:
+            slot.restart.cancel()
+            slot.restart = None
+        old, slot.worker, slot.failures = slot.worker, worker, 0
+        if old is not None:
+            retired.append(old)
+            old.send_signal(signal.SIGTERM)
+        return True
+
+    async def _end_all(self) -> None:
+        """Wait for the workers to drain, and end those that do not."""
+        if self._rolling is not None:
+            self._rolling.cancel()
+            await asyncio.wait([self._rolling])
+        if not self._stopping.is_set():
+            self._stop()
+        try:
+            async with asyncio.timeout(self._config.drain_timeout + _BEYOND_DRAIN):
+                await self._until_none_is_left()
+        except TimeoutError:
+            for worker in self._workers.values():
+                logger.error("worker process %d does not stop; it is killed", worker.pid)
+                worker.send_signal(signal.SIGKILL)
+            await self._until_none_is_left()
+
+    async def _until_none_is_left(self) -> None:
+        while self._workers:
+            self._ended.clear()
+            await self._ended.wait()
+
+    def _close_listening(self) -> None:
+        for listening in {id(slot.listening): slot.listening for slot in self._slots}.values():
+            listening.close()
+
+
+async def supervise(config: ServerConfig, on_start: Callable[[str], None] | None = None) -> int:
+    """Serve with several workers, each of them this same command run once more.
+
+    Args:
+        config: with `workers` above 1.
+        on_start: called with the address once all workers have started.
+
+    Returns:
+        int: the exit code.
+
+    Raises:
+        OSError: when the address cannot be had.
+    """
+    command = [sys.executable, *sys.orig_argv[1:]]
+    return await Supervisor(config, command, on_start).run()
+
+
+def open_all(config: ServerConfig) -> list[Listening]:
+    """Return the listening sockets for each worker: of its own for a port, else shared.
+
+    Raises:
+        OSError: when the address cannot be had.
+    """
+    if config.uds is not None or config.fd:
+        return [open_sockets(config)] * config.workers
+    if config.port and not config.reuse_port:
+        # With SO_REUSEPORT another service of the same user would not be noticed.
+        open_sockets(config).close()
+    opened: list[Listening] = []
+    shared = replace(config, reuse_port=True)
+    try:
+        for _ in range(config.workers):
+            opened.append(open_sockets(shared))
+            shared = replace(shared, port=describe(opened[0].sockets[0])[1])
+    except BaseException:
+        for listening in opened:
+            listening.close()
+        raise
+    return opened
+
+
+def describe_exit(code: int) -> str:
+    """Say how a process ended."""
+    if code >= 0:
+        return f"with code {code}"
+    try:
+        return f"by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"by signal {-code}"
+
+
+async def first_of(*awaitables: Awaitable[object]) -> None:
+    """Wait until one is done; the others are cancelled."""
+    tasks = [asyncio.ensure_future(each) for each in awaitables]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

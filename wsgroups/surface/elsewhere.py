@@ -1,0 +1,247 @@
+"""The sockets, groups and rooms of one application in its other workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from wsgroups.cluster.bus import LARGEST_MESSAGE, OUTBOX_LIMIT, Bus
+from wsgroups.cluster.messages import (
+    BINARY,
+    CLOSE,
+    TEXT,
+    Answer,
+    Key,
+    Many,
+    One,
+    decode_published,
+    decode_sent,
+    encode_answer,
+    encode_many,
+    encode_one,
+)
+from wsgroups.enums import ConnectionFlags, SendResult, SocketStatus
+from wsgroups.ids import SEQUENCE_BITS, sequence
+from wsgroups.surface.websocket import SocketSet, WebSocket
+
+if TYPE_CHECKING:
+    from wsgroups.surface.handle import Handle
+
+logger = logging.getLogger("wsgroups")
+
+_GROUP, _GROUP_OF_PORT, _ROOM = b"g", b"p", b"r"
+_ANSWER_WITHIN = 5.0  # seconds for another worker to tell what it did
+_PATIENCE = 1.0  # seconds that a thread waits for a bus that is behind
+_OVERHEAD = 1 << 16  # bytes that a message may take beside its payload
+
+
+def group_channel(name: str, port: int | None) -> bytes:
+    """Return what a group is called on the bus; no two sets have one name there."""
+    encoded = name.encode("utf-8", "surrogatepass")
+    return _GROUP + encoded if port is None else b"%b%d:%b" % (_GROUP_OF_PORT, port, encoded)
+
+
+def room_channel(name: str) -> bytes:
+    """Return what a room is called on the bus."""
+    return _ROOM + name.encode("utf-8", "surrogatepass")
+
+
+class Elsewhere:
+    """Sends to sockets of other workers, and does here what other workers ask for.
+
+    What is sent may be called from any thread, what a bus calls runs in its loop.
+
+    Args:
+        bus: how they are reached.
+        handle: whose groups and rooms are meant.
+
+    Attributes:
+        lost: messages from or to this worker that the bus had to drop.
+    """
+
+    def __init__(self, bus: Bus, handle: Handle) -> None:
+        self.lost = 0
+        self._bus = bus
+        self._handle = handle
+        self._loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self._tokens = itertools.count(1)
+        self._changed: set[bytes] = set()
+        self._lock = threading.RLock()  # a `__del__` may run anywhere, and leave a room
+        self._awaited: dict[int, asyncio.Future[int]] = {}
+
+    # --- to others --------------------------------------------------------------------------
+
+    def status(self, id: int) -> SocketStatus:
+        """Say what an id is that no live socket of this process has."""
+        return sequence.status(id, self._bus.peers.known)
+
+    def send(
+        self, id: int, is_binary: bool, data: bytes, flags: int = 0, key: Key = None
+    ) -> SendResult:
+        """Send a message to the worker that has the socket."""
+        if not self._may_live(id):
+            return SendResult.GONE
+        if not self._has_room(data):
+            return SendResult.DROPPED
+        message = encode_one(One(BINARY if is_binary else TEXT, id, data, flags, key))
+        self._bus.send(id >> SEQUENCE_BITS, message)
+        return SendResult.QUEUED
+
+    def disconnect(self, id: int, payload: bytes) -> None:
+        """Have the worker that has the socket begin the close handshake."""
+        if self._may_live(id):
+            self._bus.send(id >> SEQUENCE_BITS, encode_one(One(CLOSE, id, payload)))
+
+    async def deliver(
+        self, id: int, is_binary: bool, data: bytes, flags: int = 0, key: Key = None
+    ) -> SendResult:
+        """Send a message and return what the worker that has the socket did with it.
+
+        `QUEUED` means that it has not answered within five seconds. In any loop.
+        """
+        if not self._may_live(id):
+            return SendResult.GONE
+        if len(data) > LARGEST_MESSAGE - _OVERHEAD:
+            return SendResult.DROPPED
+        await self._bus.drain()
+        token = next(self._tokens) & 0xFFFFFFFF
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[int] = loop.create_future()
+        self._awaited[token] = done
+        what = BINARY if is_binary else TEXT
+        message = One(what, id, data, flags, key, token, self._bus.address)
+        self._bus.send(id >> SEQUENCE_BITS, encode_one(message))
+        try:
+            return SendResult(await asyncio.wait_for(done, _ANSWER_WITHIN))
+        except TimeoutError:
+            return SendResult.QUEUED if self._may_live(id) else SendResult.GONE
+        finally:
+            self._awaited.pop(token, None)
+
+    def publish(
+        self, channel: bytes, is_binary: bool, data: bytes, excluded: Collection[int], key: Key
+    ) -> None:
+        """Send a message to the members of a set in all other workers that have some."""
+        if self._has_room(data):
+            # Those left out here are nobody's business there.
+            far = tuple(id for id in excluded if id >> SEQUENCE_BITS != self._bus.address)
+            what = BINARY if is_binary else TEXT
+            self._bus.publish(channel, encode_many(Many(what, data, far, key)))
+
+    def close(self, channel: bytes, payload: bytes) -> None:
+        """Close the members of a set in all other workers."""
+        self._bus.publish(channel, encode_many(Many(CLOSE, payload)))
+
+    async def drain(self) -> None:
+        """Wait until everything is with the bus."""
+        await self._bus.drain()
+
+    def watch(self, channel: bytes) -> None:
+        """A set has got or lost its only member.
+
+        Who joins and leaves in other threads may come here in another order: what is so in the end
+        is looked up later, once.
+        """
+        with self._lock:
+            is_first = not self._changed
+            self._changed.add(channel)
+        if is_first:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and the bus with it
+                self._loop.call_soon_threadsafe(self._announce)
+
+    def _announce(self) -> None:
+        """Ask for what is published for sets that have members here, and for nothing else."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        for channel in changed:
+            (self._bus.subscribe if self._set_of(channel) else self._bus.unsubscribe)(channel)
+
+    def _may_live(self, id: int) -> bool:
+        """False when it is known that nobody has the socket."""
+        return id >> SEQUENCE_BITS != self._bus.address and self._bus.peers.may_have(id)
+
+    def _has_room(self, data: bytes) -> bool:
+        """False when a message is too large, or the bus so far behind that it would be lost.
+
+        A plain thread waits a moment first. A loop has others to serve, and may `drain`.
+        """
+        if len(data) > LARGEST_MESSAGE - _OVERHEAD:
+            logger.warning("a message of %d bytes is too large for other workers", len(data))
+            return False
+        if self._bus.backlog < OUTBOX_LIMIT // 2 or asyncio._get_running_loop() is not None:
+            return True
+        until = time.monotonic() + _PATIENCE
+        while self._bus.backlog >= OUTBOX_LIMIT // 2:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.001)
+        return True
+
+    # --- from others: what the bus calls -----------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Do what another worker asks for one socket, or hear what it did."""
+        message = decode_sent(data)
+        if isinstance(message, Answer):
+            self._hear(message)
+            return
+        socket = WebSocket(message.id)
+        if message.what == CLOSE:
+            socket.disconnect(message.data[2:].decode(), int.from_bytes(message.data[:2], "big"))
+            return
+        result = SendResult.GONE
+        if message.id >> SEQUENCE_BITS == self._bus.address:  # otherwise it would go round
+            result = socket.send(
+                message.data,
+                is_text=message.what == TEXT,
+                flags=ConnectionFlags(message.flags) if message.flags else ConnectionFlags.NONE,
+                key=message.key,
+            )
+        if message.token:
+            self._bus.send(message.address, encode_answer(Answer(message.token, result)))
+
+    def published(self, channel: bytes, data: bytes) -> None:
+        """Send to the members here what another worker has sent to a group or a room."""
+        message = decode_published(data)
+        found = self._set_of(channel)
+        if found is None:
+            return
+        if message.what == CLOSE:
+            code, reason = int.from_bytes(message.data[:2], "big"), message.data[2:].decode()
+            for socket in found:
+                socket.disconnect(reason, code)
+        else:
+            found.take(message.data, message.what == BINARY, message.excluded, message.key)
+
+    def gap(self, count: int) -> None:
+        """The bus has lost something."""
+        self.lost += count
+
+    def _hear(self, answer: Answer) -> None:
+        done = self._awaited.get(answer.token)
+        if done is None:
+            return
+
+        def settle() -> None:
+            if not done.done():
+                done.set_result(answer.result)
+
+        with contextlib.suppress(RuntimeError):  # nobody waits any more: that loop is closed
+            done.get_loop().call_soon_threadsafe(settle)
+
+    def _set_of(self, channel: bytes) -> SocketSet | None:
+        kind, name = channel[:1], channel[1:]
+        port: int | None = None
+        if kind == _GROUP_OF_PORT:
+            digits, _, name = name.partition(b":")
+            port = int(digits)
+        decoded = name.decode("utf-8", "surrogatepass")
+        if kind == _ROOM:
+            return self._handle.find_room(decoded)
+        return self._handle.groups.get((port, decoded))
