@@ -756,11 +756,12 @@ async def test_the_id_is_known_before_the_upgrade() -> None:
         assert WebSocket(ids[0]).is_dead()
         ids.append(request.send_upgrade("room").id)
         assert not WebSocket(ids[0]).is_dead()
+        ids.append(request.get_websocket_id())
         return HandlerStatus.HANDLED
 
     async with serve(handle, port=0) as server, wire(server) as connection:
         await connection.upgrade()
-        assert ids[0] == ids[1]
+        assert ids[0] == ids[1] == ids[2]
 
 
 async def test_a_second_upgrade_raises() -> None:

@@ -1,5 +1,7 @@
 """Types for the compiled form of `request.py`."""
 
+from libc.stdint cimport int64_t
+
 from wsgroups.connection.handshake cimport encode_switch, requested_subprotocols
 from wsgroups.connection.head cimport RequestHead
 from wsgroups.connection.http cimport HttpPhase
@@ -15,7 +17,7 @@ cdef class Request:
     cdef bytes _peer
     cdef object _certificate
     cdef object _endpoint
-    cdef object _id
+    cdef int64_t _id                # -1 until somebody asks
     cdef str _uri
     cdef public dict path_params
     cdef readonly bint websocket_upgrade

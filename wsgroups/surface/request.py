@@ -75,7 +75,7 @@ class Request:
         self._peer = b""
         self._certificate: dict[str, Any] | None = None
         self._endpoint = endpoint
-        self._id: int | None = None
+        self._id = -1
         self._uri: str | None = head.target
         self.path_params: dict[str, Any] = _NO_PARAMETERS
         self.websocket_upgrade = is_upgrade
@@ -177,8 +177,8 @@ class Request:
     # --- the answer -------------------------------------------------------------------------
 
     def get_websocket_id(self) -> int:
-        """Return the id that the socket will have when this request is upgraded."""
-        if self._id is None:
+        """Return the id that the socket has, or will have, when this request is upgraded."""
+        if self._id < 0:
             self._id = sequence.next()
         return self._id
 
@@ -243,7 +243,7 @@ class Request:
         connection = phase.connection
         socket = open_socket(connection, id)
         # Idle sockets are many: what can be had from the head again is not kept beside it.
-        self._head, self._uri, self._id = head.raw, None, None
+        self._head, self._uri = head.raw, None
         self._certificate, self._peer = connection.peer_certificate, connection.peer
         self._phase = None
         connection.request = self
