@@ -155,7 +155,8 @@ def test_the_same_results_are_no_difference(stored: Expectation, side: Side) -> 
 
 
 def test_missing_results_are_noticed(stored: Expectation) -> None:
-    cases = [case for case in stored.sides["server"] if case not in ("7.1.5", "10.1.1")]
+    played = [case for case in stored.sides["server"] if group_of(case) in PLAIN]
+    cases = [case for case in played if case not in ("7.1.5", "10.1.1")]
     assert miscounts(cases, PLAIN) == [
         "group 7: 36 results instead of 37",
         "group 10: 0 results instead of 1",
