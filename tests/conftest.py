@@ -26,6 +26,8 @@ ON_BOTH_DRIVERS = {
     "tests.test_handlers",
     "tests.test_server",
     "tests.test_websocket",
+    "tests.tls.test_clients",
+    "tests.tls.test_serving",
 }
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]

@@ -34,6 +34,7 @@ from wsgroups.connection.stream cimport (
     STREAM_OPEN,
     Driver,
     Stream,
+    has_queued,
 )
 
 from wsgroups.connection.address import SOCKADDR_SIZE, pack_address
@@ -416,7 +417,7 @@ cdef class TransportDriver(Driver):
             else:
                 stream.ended()
             if stream.ending != STREAM_CLOSED and (
-                self.cork_size or stream.outbox.count or stream.ending != STREAM_OPEN
+                self.cork_size or has_queued(stream) or stream.ending != STREAM_OPEN
             ) and not stream.blocked:
                 self.flush(stream)
         except BaseException as error:
