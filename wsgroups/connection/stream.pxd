@@ -148,6 +148,7 @@ cdef class Driver:
     cdef int flush_dirty(self, int64_t slice) except -1
     cdef int resume_requeued(self, int64_t slice) except -1
     cdef int crashed(self, Stream stream, object error) except -1
+    cdef int complain(self, object error) except -1
     cdef int relieve(self) except -1
 
 

@@ -524,6 +524,15 @@ cdef class Driver:
             self.raised(second)
         return 0
 
+    cdef int complain(self, object error) except -1:
+        """Log that a connection could not be taken. Raises nothing."""
+        try:
+            self.raised(error)
+            logger.error("a connection could not be taken", exc_info=error)
+        except BaseException as second:
+            self.raised(second)
+        return 0
+
     # Context and threads.
 
     cdef int enter(self, object socket) except -1:

@@ -10,7 +10,6 @@ sets `unread`, and the socket is armed anew as soon as it may read again. A shor
 what has come, except when FIN came with it: EPOLLRDHUP then says to read on.
 """
 
-import logging
 import os
 import warnings
 
@@ -311,15 +310,6 @@ cdef class EpollDriver(Driver):
             self.flush(connection)
         except BaseException as error:
             self.crashed(connection, error)
-        return 0
-
-    cdef int complain(self, object error) except -1:
-        """Log that a connection could not be taken. Raises nothing."""
-        try:
-            self.raised(error)
-            logging.getLogger("wsgroups").error("a connection could not be taken", exc_info=error)
-        except BaseException as second:
-            self.raised(second)
         return 0
 
     cdef int turn_away(self, Listener listener) except -1:

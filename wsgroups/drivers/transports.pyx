@@ -11,7 +11,6 @@ none, small pieces are sent past it where its socket is an ordinary one.
 """
 
 import asyncio
-import logging
 import os
 import socket
 import warnings
@@ -351,15 +350,6 @@ cdef class TransportDriver(Driver):
     cdef int turn_away(self, Link link) except -1:
         transport, link.transport = link.transport, None
         transport.abort()
-        return 0
-
-    cdef int complain(self, object error) except -1:
-        """Log that a connection could not be taken. Raises nothing."""
-        try:
-            self.raised(error)
-            logging.getLogger("wsgroups").error("a connection could not be taken", exc_info=error)
-        except BaseException as second:
-            self.raised(second)
         return 0
 
     # --- a turn -----------------------------------------------------------------------------
