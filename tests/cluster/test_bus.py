@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster.recording import Recorder
 from tests.support import soon, until
-from wsgroups.cluster.bus import LARGEST_MESSAGE, Bus
+from wsgroups.cluster.bus import LARGEST_MESSAGE, VISITORS, Bus, is_visitor, visitor_address
 from wsgroups.cluster.exchange import Exchange
 from wsgroups.cluster.hub import Hub
 from wsgroups.cluster.local import LocalBus
@@ -224,6 +224,53 @@ async def test_each_knows_who_is_there_and_since_when(join: Join) -> None:
     await until(lambda: a.peers.known == {2: 30})
     await settle(a, c)
     assert from_c.got == []
+
+
+async def test_a_visitor_knows_the_workers_who_do_not_know_it(join: Join) -> None:
+    a, _ = await join(1, 10)
+    visitor, _ = await join(VISITORS | 7)
+    other, _ = await join(VISITORS | 2**31 - 1)
+    b, _ = await join(2, 20)
+    await settle(a, b, visitor, other)
+    everybody = {1: 10, 2: 20}
+    await until(lambda: visitor.peers.known == other.peers.known == everybody)
+    assert (a.peers.known, b.peers.known) == ({2: 20}, {1: 10})
+    await visitor.stop()
+    await b.stop()
+    await until(lambda: other.peers.known == {1: 10})
+    assert a.peers.known == {}
+
+
+async def test_a_visitor_sends_and_is_answered(join: Join) -> None:
+    a, from_a = await join(1)
+    visitor, from_visitor = await join(VISITORS | 513)
+    low, from_low = await join(513)  # the same in the lower 16 bits
+    a.subscribe(b"c")
+    await settle(a)
+    visitor.send(1, b"question")
+    visitor.publish(b"c", b"news")
+    await settle(visitor, a)
+    assert from_a.got == [(None, b"question"), (b"c", b"news")]
+    a.send(VISITORS | 513, b"answer")
+    await settle(a, visitor, low)
+    assert (from_visitor.got, from_low.got) == ([(None, b"answer")], [])
+
+
+async def test_what_is_for_a_visitor_that_has_left_is_dropped(join: Join) -> None:
+    a, from_a = await join(1)
+    visitor, _ = await join(VISITORS | 7)
+    await visitor.stop()
+    a.send(VISITORS | 7, b"too late")
+    again, from_again = await join(VISITORS | 8)
+    await settle(a, again)
+    assert (from_a.got, from_again.got) == ([], [])
+
+
+def test_addresses_of_visitors_are_none_of_workers() -> None:
+    drawn = {visitor_address() for _ in range(1000)}
+    assert len(drawn) > 990
+    assert all(is_visitor(address) and address < 2**32 for address in drawn)
+    assert not is_visitor(2**16 - 1)
 
 
 async def test_an_address_is_given_once(join: Join) -> None:

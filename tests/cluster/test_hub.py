@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.recording import Recorder
 from tests.support import soon, until
 from wsgroups.cluster import frames
-from wsgroups.cluster.frames import Kind
+from wsgroups.cluster.frames import SENT_AT, Kind
 from wsgroups.cluster.hub import Hub
 from wsgroups.cluster.unix import UnixBus
 
@@ -99,7 +99,7 @@ async def test_everyone_waits_for_a_worker_that_is_slow_and_nothing_is_lost(
         sending = asyncio.ensure_future(send())
         got = await read_frames(slow, Kind.SEND, 600)
         await soon(sending)
-    assert [int(frame[7:10]) for frame in got] == list(range(600))
+    assert [int(frame[SENT_AT : SENT_AT + 3]) for frame in got] == list(range(600))
     assert hub[0].dropped == 0
     await a.stop()
 
@@ -128,7 +128,7 @@ async def test_a_worker_that_takes_nothing_loses_the_oldest_and_is_told(
             data = await soon(asyncio.get_running_loop().sock_recv(stuck, 1 << 20))
             for frame in reader.feed(data):
                 if frame[4] == Kind.SEND:
-                    got.append(int(frame[7:10]))
+                    got.append(int(frame[SENT_AT : SENT_AT + 3]))
                 elif frame[4] == Kind.GAP:
                     told += frames.number_of(frame)
     assert told == lost

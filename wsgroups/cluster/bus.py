@@ -7,6 +7,7 @@ the order in which they were given to it; what had to be dropped is counted and 
 from __future__ import annotations
 
 import logging
+import secrets
 from abc import ABC, abstractmethod
 from typing import Protocol
 
@@ -16,6 +17,7 @@ logger = logging.getLogger("wsgroups")
 
 OUTBOX_LIMIT = 8 << 20  # bytes that wait for a bus that does not take them; then the oldest go
 LARGEST_MESSAGE = 64 << 20  # bytes of one message
+VISITORS = 1 << 31  # addresses from here on are of visitors
 
 
 class Receiver(Protocol):
@@ -34,8 +36,12 @@ class Receiver(Protocol):
 class Bus(ABC):
     """One worker's place on a bus. `start` and `stop` in its loop, the verbs from any thread.
 
+    A visitor takes a place as well, to send from outside. It is told of the workers, but they are
+    not told of it: answers reach it by the address that stands in what it has asked.
+
     Attributes:
-        address: this worker's, 16 bits: `node << 6 | worker`, as it stands in its sockets' ids.
+        address: this worker's, 16 bits: `node << 6 | worker`, as it stands in its sockets' ids; of
+            a visitor `visitor_address()`.
         dropped: messages that this worker's outbox had no room for.
     """
 
@@ -45,7 +51,7 @@ class Bus(ABC):
     @property
     @abstractmethod
     def peers(self) -> Peers:
-        """The other workers."""
+        """The other workers; visitors are not among them."""
 
     @property
     @abstractmethod
@@ -95,6 +101,19 @@ class Bus(ABC):
         Raises:
             ConnectionError: when the bus is lost first.
         """
+
+
+def visitor_address() -> int:
+    """Return an address for somebody without sockets: 32 bits, the highest set, others by chance.
+
+    No id leads there, as the addresses in ids have 16 bits.
+    """
+    return VISITORS | secrets.randbits(31)
+
+
+def is_visitor(address: int) -> bool:
+    """True for an address of somebody without sockets."""
+    return address >= VISITORS
 
 
 def check_size(data: bytes) -> None:

@@ -8,7 +8,7 @@ import contextlib
 from wsgroups.cluster import frames
 from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over
 from wsgroups.cluster.exchange import Exchange
-from wsgroups.cluster.frames import PUBLISH, SEND, Kind
+from wsgroups.cluster.frames import PUBLISH, SEND, SENT_AT, Kind
 from wsgroups.cluster.outbox import Outbox
 from wsgroups.cluster.peers import Peers
 
@@ -116,7 +116,7 @@ class LocalBus(Bus):
             if self._receiver is None:
                 return
             if frame[4] == SEND:
-                hand_over(self._receiver, None, frame[7:])
+                hand_over(self._receiver, None, frame[SENT_AT:])
             elif frame[4] == PUBLISH:
                 channel, begin = frames.channel_of(frame)
                 hand_over(self._receiver, channel, frame[begin:])

@@ -11,7 +11,7 @@ from threading import RLock
 
 from wsgroups.cluster import frames
 from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over
-from wsgroups.cluster.frames import PUBLISH, SEND, FrameError, Kind
+from wsgroups.cluster.frames import PUBLISH, SEND, SENT_AT, FrameError, Kind
 from wsgroups.cluster.link import Link
 from wsgroups.cluster.peers import Peers
 
@@ -240,7 +240,7 @@ class WorkerLink(Link):
         """Do what a frame says."""
         kind = frame[4]
         if kind == SEND:
-            hand_over(self._receiver, None, frame[7:])
+            hand_over(self._receiver, None, frame[SENT_AT:])
         elif kind == PUBLISH:
             channel, begin = frames.channel_of(frame)
             hand_over(self._receiver, channel, frame[begin:])
