@@ -32,7 +32,7 @@ class LocalBus(Bus):
         self.since = since
         self.dropped = 0  # nothing is on its way out: it is with the others at once
         self._exchange = exchange
-        self._inbox = Outbox(limit)
+        self._inbox: Outbox[bytes] = Outbox(limit, len)
         self._told = 0
         self._peers = Peers()
         self._receiver: Receiver | None = None
