@@ -289,6 +289,36 @@ def test_addresses_of_visitors_are_none_of_workers() -> None:
     assert not is_visitor(2**16 - 1)
 
 
+async def test_each_is_told_who_comes_and_who_leaves(join: Join) -> None:
+    a, from_a = await join(1)
+    b, from_b = await join(2)
+    c, from_c = await join(3)
+    await settle(a, b, c)
+    await until(lambda: from_a.heard == [(2, True), (3, True)])
+    await until(lambda: sorted(from_b.heard) == [(1, True), (3, True)])
+    await until(lambda: sorted(from_c.heard) == [(1, True), (2, True)])
+    await b.stop()
+    await until(lambda: from_a.heard[2:] == [(2, False)])
+    await until(lambda: from_c.heard[2:] == [(2, False)])
+    await join(2)
+    await until(lambda: from_a.heard[3:] == [(2, True)])
+    assert len(from_b.heard) == 2  # who stops hears nothing more
+
+
+async def test_what_a_worker_sent_before_it_ended_is_there_after_a_sync(join: Join) -> None:
+    a, from_a = await join(1)
+    b, _ = await join(2)
+    seen: list[int] = []
+    for i in range(3000):
+        b.send(1, b"%d" % i + bytes(1000))
+    stopping = asyncio.ensure_future(b.stop())
+    await until(lambda: (2, False) in from_a.heard)
+    await soon(a.sync())
+    seen.append(len(from_a.got))
+    await stopping
+    assert seen == [3000]
+
+
 async def test_an_address_is_given_once(join: Join) -> None:
     a, from_a = await join(1)
     with pytest.raises(OSError, match="1"):

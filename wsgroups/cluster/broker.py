@@ -19,7 +19,7 @@ from hashlib import blake2b
 from threading import RLock
 from typing import NamedTuple
 
-from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over
+from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over, report
 from wsgroups.cluster.counting import Following, Numbering
 from wsgroups.cluster.letters import (
     Kind,
@@ -168,11 +168,11 @@ class BrokerBus(Bus):
     async def stop(self) -> None:
         """As of `Bus`."""
         if self._session is not None:
-            self._tell(Kind.BYE, self._everybody)
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(_PATIENCE):
                     await self.drain()
-                    await self._session.sync()
+                    self._tell(Kind.BYE, self._everybody)  # after all that we had to say
+                    await self.sync()
         await self._leave()
 
     async def _leave(self) -> None:
@@ -507,10 +507,16 @@ class BrokerBus(Bus):
             self._gone(address)
         self._incarnations[address] = incarnation
         self._peers.come(address, since)
+        self._report(address, is_there=True)
 
     def _gone(self, address: int) -> None:
         if self._incarnations.pop(address, None) is not None:
             self._peers.go(address)
+            self._report(address, is_there=False)
+
+    def _report(self, address: int, *, is_there: bool) -> None:
+        if self._receiver is not None:
+            report(self._receiver, address, is_there=is_there)
 
     def _tell_tails_soon(self) -> None:
         """Tell on all channels how far we have counted: once for all who come back at a time."""

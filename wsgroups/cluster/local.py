@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 from wsgroups.cluster import frames
-from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over
+from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over, report
 from wsgroups.cluster.exchange import Exchange
 from wsgroups.cluster.frames import PUBLISH, SEND, SENT_AT, Kind
 from wsgroups.cluster.outbox import Outbox
@@ -102,10 +102,19 @@ class LocalBus(Bus):
 
     def tell(self, frame: bytes) -> None:
         """Note who has come and who has left."""
-        if frame[4] == Kind.PEER:
+        is_there = frame[4] == Kind.PEER
+        if is_there:
             self._peers.come(*frames.peer_of(frame))
         else:
             self._peers.go(frames.address_of(frame))
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                self._loop.call_soon_threadsafe(self._report, frames.address_of(frame), is_there)
+
+    def _report(self, address: int, is_there: bool) -> None:
+        """Tell the receiver who has come or left, in the loop's thread."""
+        if self._receiver is not None:
+            report(self._receiver, address, is_there=is_there)
 
     def _hand_over(self) -> None:
         """Give the receiver what has come, in the loop's thread."""

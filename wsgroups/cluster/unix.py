@@ -10,7 +10,7 @@ from collections.abc import Callable
 from threading import RLock
 
 from wsgroups.cluster import frames
-from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over
+from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over, report
 from wsgroups.cluster.frames import PUBLISH, SEND, SENT_AT, FrameError, Kind
 from wsgroups.cluster.link import Link
 from wsgroups.cluster.peers import Peers
@@ -245,9 +245,13 @@ class WorkerLink(Link):
             channel, begin = frames.channel_of(frame)
             hand_over(self._receiver, channel, frame[begin:])
         elif kind == Kind.PEER:
-            self._peers.come(*frames.peer_of(frame))
+            address, since = frames.peer_of(frame)
+            self._peers.come(address, since)
+            report(self._receiver, address, is_there=True)
         elif kind == Kind.GONE:
-            self._peers.go(frames.address_of(frame))
+            address = frames.address_of(frame)
+            self._peers.go(address)
+            report(self._receiver, address, is_there=False)
         elif kind == Kind.SYNC:
             done = self._syncing.get(frames.number_of(frame))
             if done is not None and not done.done():

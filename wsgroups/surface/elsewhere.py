@@ -223,6 +223,12 @@ class Elsewhere:
         """The bus has lost something."""
         self.lost += count
 
+    def came(self, address: int) -> None:
+        """A worker is there."""
+
+    def left(self, address: int) -> None:
+        """A worker has ended."""
+
     def _hear(self, answer: Answer) -> None:
         done = self._awaited.get(answer.token)
         if done is None:
