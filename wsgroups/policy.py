@@ -189,6 +189,10 @@ class ServerConfig:
         (), "inherited sockets to listen on instead: numbers, or 'systemd'", _descriptor
     )
     workers: int = option(1, "processes that share the port, the groups and the ids; 1 to 32")
+    bus: str | None = option(
+        None,
+        "where scripts reach the sockets, unix:/run/app/hub.sock for example; serves with workers",
+    )
     health_path: str | None = option(None, "path that tells whether all is well; None: nowhere")
     reuse_port: bool = option(False, "let other processes listen on the same port (SO_REUSEPORT)")
     backlog: int = option(2048, "connections the kernel keeps waiting")

@@ -100,6 +100,8 @@ def main(target: str, log_level: str, reload: bool, **config: Any) -> None:
                 raise click.UsageError("--fd and --reload: only this process has inherited it")
             if config["workers"] != 1:
                 raise click.UsageError("--workers and --reload: --reload starts one process")
+            if config["bus"] is not None:
+                raise click.UsageError("--bus and --reload: --reload starts one process")
             run_with_reload(sys.argv)
             return
         if needs_supervisor(config):

@@ -15,11 +15,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from wsgroups.cluster.hub import Hub
+from wsgroups.cluster.kinds import hub_of
 from wsgroups.cluster.leases import private_directory, remove_directory
 from wsgroups.policy import ServerConfig
-from wsgroups.server.listening import Listening, describe, open_sockets
+from wsgroups.server.listening import Listening, describe, open_sockets, open_unix_socket
 from wsgroups.server.notifying import notify
-from wsgroups.server.worker import READY, Orders, hub_path
+from wsgroups.server.worker import READY, Orders
 
 logger = logging.getLogger("wsgroups")
 
@@ -117,6 +118,7 @@ class Supervisor:
         self._slots: list[Slot] = []
         self._workers: dict[int, Worker] = {}  # by process id, those that drain as well
         self._directory = ""
+        self._hub_path = ""
         self._hub = Hub(self._noted)
         self._lifeline = -1
         self._stopping = asyncio.Event()
@@ -130,7 +132,8 @@ class Supervisor:
         """Serve until SIGINT or SIGTERM; returns the exit code.
 
         Raises:
-            OSError: when the address cannot be had.
+            OSError: when the address, or the hub's, cannot be had.
+            ValueError: when `bus` is none.
         """
         loop = asyncio.get_running_loop()
         self._slots = [Slot(listening) for listening in open_all(self._config)]
@@ -141,7 +144,9 @@ class Supervisor:
             self._lifeline, keep = os.pipe()
             stack.callback(os.close, keep)
             stack.callback(os.close, self._lifeline)
-            await self._hub.start(hub_path(self._directory))
+            keeping = self._open_hub()
+            stack.callback(keeping.close)
+            await self._hub.start(keeping.sockets[0])
             self._tell_health()
             stack.push_async_callback(self._hub.stop)
             for number, action in self._signals().items():
@@ -149,6 +154,13 @@ class Supervisor:
                 stack.callback(loop.remove_signal_handler, number)
             stack.push_async_callback(self._end_all)
             return await self._keep()
+
+    def _open_hub(self) -> Listening:
+        """Return the hub's socket: where scripts look for it, or where only workers do."""
+        path = hub_of(self._config.bus) if self._config.bus is not None else None
+        # In full, because workers may change their working directory.
+        self._hub_path = os.path.abspath(path or os.path.join(self._directory, "hub"))
+        return open_unix_socket(self._hub_path, 0o600)
 
     def _signals(self) -> dict[int, Callable[[], None]]:
         return {
@@ -184,7 +196,7 @@ class Supervisor:
 
     def _spawn(self, slot: Slot) -> Worker:
         listeners = tuple(sock.fileno() for sock in slot.listening.sockets)
-        orders = Orders(self._directory, self._lifeline, listeners)
+        orders = Orders(self._directory, self._hub_path, self._lifeline, listeners)
         worker = Worker(self._command, orders, self._on_end)
         self._workers[worker.pid] = worker
         return worker
@@ -322,14 +334,15 @@ async def supervise(config: ServerConfig, on_start: Callable[[str], None] | None
     """Serve with several workers, each of them this same command run once more.
 
     Args:
-        config: with `workers` above 1.
+        config: with `workers` above 1, or with `bus`.
         on_start: called with the address once all workers have started.
 
     Returns:
         int: the exit code.
 
     Raises:
-        OSError: when the address cannot be had.
+        OSError: when the address, or the hub's, cannot be had.
+        ValueError: when `bus` is none.
     """
     command = [sys.executable, *sys.orig_argv[1:]]
     return await Supervisor(config, command, on_start).run()

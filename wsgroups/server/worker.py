@@ -25,7 +25,7 @@ _DRAIN_WITHOUT_SUPERVISOR = 1.0  # seconds
 _EXIT_WITHOUT_SUPERVISOR = 1.7
 _LIFELINE_LATER = 0.3
 # What a supervisor has opened in our place, or has to do with it alone.
-_NOT_FOR_WORKERS = ("host", "port", "uds", "uds_mode", "uds_owner", "reuse_port")
+_NOT_FOR_WORKERS = ("host", "port", "uds", "uds_mode", "uds_owner", "reuse_port", "bus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,14 @@ class Orders:
     """What a supervisor tells a worker that it starts, in the environment.
 
     Attributes:
-        directory: where the hub is, and the worker numbers are leased.
+        directory: where the worker numbers are leased.
+        hub: the path of the hub's socket.
         lifeline: the descriptor of a pipe that ends with the supervisor.
         listeners: the descriptors of listening sockets.
     """
 
     directory: str
+    hub: str
     lifeline: int
     listeners: tuple[int, ...]
 
@@ -50,16 +52,11 @@ class Orders:
             return None
         orders = json.loads(given)
         os.set_inheritable(orders["lifeline"], False)
-        return cls(orders["directory"], orders["lifeline"], tuple(orders["listeners"]))
+        return cls(**{**orders, "listeners": tuple(orders["listeners"])})
 
     def environment(self) -> dict[str, str]:
         """Return the environment for a worker with these orders."""
         return {**os.environ, _VARIABLE: json.dumps(asdict(self))}
-
-    @property
-    def hub(self) -> str:
-        """The path of the hub's socket."""
-        return hub_path(self.directory)
 
     def options(self, config: dict[str, Any]) -> dict[str, Any]:
         """Return what the worker's own server is to do of what all are."""
@@ -70,11 +67,6 @@ class Orders:
 def is_worker() -> bool:
     """True in a process that a supervisor has started, until its orders are taken."""
     return _VARIABLE in os.environ
-
-
-def hub_path(directory: str) -> str:
-    """Return where the hub's socket is."""
-    return os.path.join(directory, "hub")
 
 
 class Shared(Protocol):
