@@ -116,6 +116,15 @@ def is_visitor(address: int) -> bool:
     return address >= VISITORS
 
 
+async def room_on(bus: Bus) -> None:
+    """Wait until a bus is not so far behind that messages given to it now would be dropped."""
+    before = -1
+    # Of many who wait, the first may fill it again. Where nothing has changed, the bus is gone.
+    while (behind := bus.backlog) >= OUTBOX_LIMIT // 2 and behind != before:
+        before = behind
+        await bus.drain()
+
+
 def check_size(data: bytes) -> None:
     """Raise ValueError for a message that no bus takes."""
     if len(data) > LARGEST_MESSAGE:

@@ -65,7 +65,8 @@ class UnixBus(Bus):
     @property
     def backlog(self) -> int:
         """As of `Bus`."""
-        return self._link.backlog if self._link is not None else 0
+        link = self._link
+        return link.backlog if link is not None and not link.gone.is_set() else 0
 
     # --- life -------------------------------------------------------------------------------
 
