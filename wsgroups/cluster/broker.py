@@ -19,7 +19,15 @@ from hashlib import blake2b
 from threading import RLock
 from typing import NamedTuple
 
-from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over, report
+from wsgroups.cluster.bus import (
+    OUTBOX_LIMIT,
+    AddressTakenError,
+    Bus,
+    Receiver,
+    check_size,
+    hand_over,
+    report,
+)
 from wsgroups.cluster.counting import Following, Numbering
 from wsgroups.cluster.letters import (
     Kind,
@@ -75,6 +83,8 @@ class BrokerBus(Bus):
         limit: bytes that may wait for the broker; then the oldest messages go.
         patience: seconds in which those who are there answer, and say if the address is theirs.
         is_node_near: the workers of this node reach one another another way, and are not seen here.
+        may_wait: `start` does not need the broker; it is looked for until it is there.
+        peers: where to keep who is there.
         on_taken: called when somebody else turns out to have had the address for longer.
     """
 
@@ -88,6 +98,8 @@ class BrokerBus(Bus):
         limit: int = OUTBOX_LIMIT,
         patience: float = _ANSWERS_WITHIN,
         is_node_near: bool = False,
+        may_wait: bool = False,
+        peers: Peers | None = None,
         on_taken: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
@@ -106,7 +118,8 @@ class BrokerBus(Bus):
         self._first: list[_Outgoing] = []  # goes before all messages, and is not dropped
         self._numbering = Numbering()
         self._following = Following(self.incarnation)
-        self._peers = Peers()
+        self._may_wait = may_wait
+        self._peers = peers if peers is not None else Peers()
         self._incarnations: dict[int, int] = {}  # of the peers
         self._heard: dict[int, float] = {}  # when, of all that ever were
         self._channels: dict[bytes, bytes] = {}  # by subject: those we ask for
@@ -150,11 +163,14 @@ class BrokerBus(Bus):
         """As of `Bus`."""
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._receiver = receiver
+        session: Session | None = None
         try:
             session = await self._connect()
-        except BaseException:
-            self._receiver = None
-            raise
+        except BaseException as error:
+            if not self._may_wait or not isinstance(error, OSError):
+                self._receiver = None
+                raise
+            logger.warning("%s; nothing goes to other nodes meanwhile", error)
         self._is_claiming = True
         self._keeper = asyncio.ensure_future(self._keep(session))
         with contextlib.suppress(TimeoutError):
@@ -163,7 +179,7 @@ class BrokerBus(Bus):
         self._is_claiming = False
         if self._taken.is_set():
             await self._leave()
-            raise OSError(f"address {self.address} is taken on this bus")
+            raise AddressTakenError(f"address {self.address} is taken on this bus")
 
     async def stop(self) -> None:
         """As of `Bus`."""
@@ -189,10 +205,14 @@ class BrokerBus(Bus):
     async def _connect(self) -> Session:
         return await self._open_session(self._url, self._arrived)
 
-    async def _keep(self, session: Session) -> None:
+    async def _keep(self, session: Session | None) -> None:
         """Serve one connection after the other."""
         is_new, since = True, 0.0
+        name = display(self._url)
         while True:
+            if session is None:
+                session = await self._reconnect()
+                logger.warning("%s is back", name)
             try:
                 await self._serve(session, is_new, since)
             finally:
@@ -200,9 +220,8 @@ class BrokerBus(Bus):
                 self._is_idle.set()
                 await session.close()
             is_new, since = False, time.monotonic() - _LOOK_BACK
-            logger.warning("%s is lost; nothing goes to other nodes meanwhile", display(self._url))
-            session = await self._reconnect()
-            logger.warning("%s is back", display(self._url))
+            session = None
+            logger.warning("%s is lost; nothing goes to other nodes meanwhile", name)
 
     async def _reconnect(self) -> Session:
         delay = _FIRST_DELAY

@@ -20,6 +20,10 @@ LARGEST_MESSAGE = 64 << 20  # bytes of one message
 VISITORS = 1 << 31  # addresses from here on are of visitors
 
 
+class AddressTakenError(OSError):
+    """Somebody else has this address on the bus."""
+
+
 class Receiver(Protocol):
     """What a bus gives its messages to, in the loop that it was started in."""
 
@@ -73,7 +77,8 @@ class Bus(ABC):
         """Take the place, in the running loop; `peers` is complete then.
 
         Raises:
-            OSError: when the bus cannot be reached, or the address is taken.
+            AddressTakenError: when somebody else has the address.
+            OSError: when the bus cannot be reached.
         """
 
     @abstractmethod
@@ -124,6 +129,15 @@ def visitor_address() -> int:
 def is_visitor(address: int) -> bool:
     """True for an address of somebody without sockets."""
     return address >= VISITORS
+
+
+async def room_on(bus: Bus) -> None:
+    """Wait until a bus is not so far behind that messages given to it now would be dropped."""
+    before = -1
+    # Of many who wait, the first may fill it again. Where nothing has changed, the bus is gone.
+    while (behind := bus.backlog) >= OUTBOX_LIMIT // 2 and behind != before:
+        before = behind
+        await bus.drain()
 
 
 def check_size(data: bytes) -> None:

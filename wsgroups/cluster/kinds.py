@@ -95,10 +95,10 @@ def _broker(
     on_note: Callable[[str], None] | None,
 ) -> Bus:
     """A broker that goes away comes back; what can be lost for good is the address on it."""
-    return BrokerBus(url, _session_of(url), address, since, on_taken=on_lost)
+    return BrokerBus(url, session_of(url), address, since, on_taken=on_lost)
 
 
-def _session_of(url: str) -> OpenSession:
+def session_of(url: str) -> OpenSession:
     """Return what connects to a broker. Its client library is imported only when it is needed.
 
     Raises:

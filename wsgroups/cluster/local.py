@@ -6,7 +6,15 @@ import asyncio
 import contextlib
 
 from wsgroups.cluster import frames
-from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over, report
+from wsgroups.cluster.bus import (
+    OUTBOX_LIMIT,
+    AddressTakenError,
+    Bus,
+    Receiver,
+    check_size,
+    hand_over,
+    report,
+)
 from wsgroups.cluster.exchange import Exchange
 from wsgroups.cluster.frames import PUBLISH, SEND, SENT_AT, Kind
 from wsgroups.cluster.outbox import Outbox
@@ -53,7 +61,7 @@ class LocalBus(Bus):
         self._receiver, self._loop = receiver, asyncio.get_running_loop()
         if not self._exchange.join(self):
             self._receiver = None
-            raise OSError(f"address {self.address} is taken on this bus")
+            raise AddressTakenError(f"address {self.address} is taken on this bus")
 
     async def stop(self) -> None:
         """As of `Bus`."""

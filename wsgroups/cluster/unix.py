@@ -28,6 +28,7 @@ class UnixBus(Bus):
         address: as of `Bus`.
         since: the id sequence that this worker began above.
         limit: bytes that may wait for the hub; then the oldest messages go.
+        peers: where to keep who is there.
         on_lost: called when the hub is gone.
         on_note: called with the notes that the hub sends to all.
     """
@@ -39,6 +40,7 @@ class UnixBus(Bus):
         since: int = 0,
         *,
         limit: int = OUTBOX_LIMIT,
+        peers: Peers | None = None,
         on_lost: Callable[[], None] | None = None,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
@@ -48,7 +50,7 @@ class UnixBus(Bus):
         self._limit = limit
         self._on_lost = on_lost
         self._on_note = on_note
-        self._peers = Peers()
+        self._peers = peers if peers is not None else Peers()
         self._link: WorkerLink | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -65,7 +67,8 @@ class UnixBus(Bus):
     @property
     def backlog(self) -> int:
         """As of `Bus`."""
-        return self._link.backlog if self._link is not None else 0
+        link = self._link
+        return link.backlog if link is not None and not link.gone.is_set() else 0
 
     # --- life -------------------------------------------------------------------------------
 
