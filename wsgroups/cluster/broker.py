@@ -240,7 +240,7 @@ class BrokerBus(Bus):
             delay = min(_LONGEST_DELAY, 2 * delay)
 
     async def _serve(self, session: Session, is_new: bool, since: float) -> None:
-        """Come back to where we were, then send and listen until the connection is lost."""
+        """Come back to where we were, then send and listen while the connection is there."""
         tasks = [
             asyncio.ensure_future(self._write(session, is_new, since)),
             asyncio.ensure_future(self._beat()),
@@ -368,7 +368,7 @@ class BrokerBus(Bus):
                 self._loop.call_soon_threadsafe(function)
 
     async def _write(self, session: Session, is_new: bool, since: float) -> None:
-        """Say who we are and what we ask for, then send what waits, until the connection is lost."""
+        """Say who we are and what we ask for, then send what waits as long as we are connected."""
         self._is_busy = True
         self._apply_interest()
         await session.subscribe([self._everybody, self._own, *self._channels])
@@ -448,7 +448,7 @@ class BrokerBus(Bus):
     async def _beat(self) -> None:
         """Say again and again that we are there, however busy the broker is."""
         while True:
-            await asyncio.sleep(BEAT * random.uniform(0.8, 1.2))  # noqa: S311
+            await asyncio.sleep(BEAT * random.uniform(0.8, 1.2))
             self._tell_of_us(Kind.BEAT, self._everybody)
 
     async def _check(self, session: Session) -> None:
