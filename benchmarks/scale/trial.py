@@ -1,0 +1,187 @@
+"""A small cluster on a real broker: processes that do what a cluster on paper does.
+
+`draw` makes up rooms, members, moves and messages and has a `Cluster` count them. `play` has one
+process for each worker do the same on a nats-server, and reads what that has counted.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from .brokers import Broker
+from .load import Load, draw_rooms
+from .model import BEAT, MANY_OVERHEAD, ONE_OVERHEAD
+from .traffic import SEQUENCE_HEADER, Cluster, Counted
+
+SECONDS = 20  # of a cluster's life that are played, as fast as it goes
+BEATS = "wsgroups.beats"
+
+
+@dataclass(slots=True)
+class Orders:
+    """What one worker does: subjects that it asks for, messages with the bytes of each."""
+
+    subjects: list[str] = field(default_factory=list)
+    messages: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Script:
+    """What all do, and what has to come of it."""
+
+    orders: list[Orders]
+    expected: Counted
+
+
+def room_subject(number: int) -> str:
+    """Return where a room is published."""
+    return f"wsgroups.set.{number:016x}"
+
+
+def address_subject(worker: int) -> str:
+    """Return where a worker is sent to."""
+    return f"wsgroups.to.{worker}"
+
+
+def draw(load: Load, nodes: int, seed: int) -> Script:
+    """Make up some seconds of a cluster's life."""
+    choose = random.Random(seed)
+    cluster = Cluster(nodes, load.workers_per_node)
+    orders = [Orders([address_subject(one), BEATS]) for one in range(cluster.workers)]
+    homes = _settle(cluster, load, choose)
+    for subject, members in homes.items():
+        for worker in set(members):
+            orders[worker].subjects.append(subject)
+    for subject, members in homes.items():
+        rate = min(len(members) / load.speak_interval, load.room_limit)
+        for _ in range(_count(rate * SECONDS, choose)):
+            sender = choose.choice(members)
+            cluster.publish(sender, subject, load.payload + MANY_OVERHEAD - SEQUENCE_HEADER)
+            orders[sender].messages.append((subject, load.payload + MANY_OVERHEAD))
+    _send_by_id(cluster, load, orders, choose)
+    for sender in range(cluster.workers):
+        for _ in range(_count(SECONDS / load.beat_interval, choose)):
+            cluster.beat(sender, BEAT - SEQUENCE_HEADER)
+            orders[sender].messages.append((BEATS, BEAT))
+    return Script(orders, cluster.counted)
+
+
+def _settle(cluster: Cluster, load: Load, choose: random.Random) -> dict[str, list[int]]:
+    """Put members of rooms into workers, and return the workers of each room, one for a member."""
+    sockets = cluster.workers * load.sockets_per_worker
+    homes: dict[str, list[int]] = {}
+    for number, size in enumerate(draw_rooms(load, sockets, choose)):
+        subject = room_subject(number)
+        homes[subject] = [choose.randrange(cluster.workers) for _ in range(size)]
+        for worker in homes[subject]:
+            cluster.join(subject, worker)
+    return homes
+
+
+def _send_by_id(
+    cluster: Cluster, load: Load, orders: list[Orders], choose: random.Random
+) -> None:
+    sockets = cluster.workers * load.sockets_per_worker
+    for _ in range(_count(sockets * SECONDS / load.id_interval, choose)):
+        sender, owner = choose.randrange(cluster.workers), choose.randrange(cluster.workers)
+        if cluster.send(sender, owner, load.payload + ONE_OVERHEAD - SEQUENCE_HEADER):
+            size = load.payload + ONE_OVERHEAD
+            orders[sender].messages.append((address_subject(owner), size))
+
+
+def _count(expected: float, choose: random.Random) -> int:
+    return int(expected) + (choose.random() < expected % 1.0)
+
+
+# --- on a real broker -----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Played:
+    """What a broker and the processes have counted."""
+
+    messages_in: int
+    messages_out: int
+    bytes_in: int
+    bytes_out: int
+    subscriptions: int
+    received: list[int]
+
+
+class _Player:
+    """A process that follows orders."""
+
+    def __init__(self, orders: Orders, broker: Broker) -> None:
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-m", "benchmarks.scale.player"]
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+        self.tell(
+            json.dumps(
+                {"port": broker.port, "subjects": orders.subjects, "messages": orders.messages}
+            )
+        )
+
+    def tell(self, line: str) -> None:
+        stdin = self.process.stdin
+        assert stdin is not None
+        stdin.write(line + "\n")
+        stdin.flush()
+
+    def hear(self) -> Any:
+        stdout: IO[str] | None = self.process.stdout
+        assert stdout is not None
+        line = stdout.readline().strip()
+        if not line:
+            raise RuntimeError("a worker of the trial has ended; what it wrote says why")
+        return line
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+def play(script: Script, broker: Broker) -> Played:
+    """Have processes do what a script says; the broker must be a nats-server that did nothing yet."""
+    with ExitStack() as stack:
+        players: list[_Player] = []
+        for orders in script.orders:
+            player = _Player(orders, broker)
+            stack.callback(player.end)
+            players.append(player)
+        _all_say(players, "ready")
+        subscriptions = _subscriptions(broker)
+        for player in players:
+            player.tell("go")
+        _all_say(players, "sent")
+        for player in players:
+            player.tell("count")
+        received = [sum(json.loads(player.hear()).values()) for player in players]
+        page = broker.page("varz")
+    return Played(
+        messages_in=page["in_msgs"],
+        messages_out=page["out_msgs"],
+        bytes_in=page["in_bytes"],
+        bytes_out=page["out_bytes"],
+        subscriptions=subscriptions,
+        received=received,
+    )
+
+
+def _subscriptions(broker: Broker) -> int:
+    """Those of clients: the server has some of its own, in an account that is not theirs."""
+    connections = broker.page("connz")["connections"]
+    return sum(connection["subscriptions"] for connection in connections)
+
+
+def _all_say(players: list[_Player], word: str) -> None:
+    for player in players:
+        said = player.hear()
+        if said != word:
+            raise RuntimeError(f"a worker of the trial says {said!r} instead of {word!r}")
