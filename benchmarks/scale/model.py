@@ -17,7 +17,7 @@ from .load import Load, room_classes
 from .traffic import SEQUENCE_HEADER
 from .wires import NatsWire
 
-HOUR = 3600.0  # seconds after which sequence state is looked at
+HOUR = 3600.0  # seconds
 ONE_OVERHEAD = SEQUENCE_HEADER + len(encode_one(One(TEXT, 1, b"")))  # bytes
 MANY_OVERHEAD = SEQUENCE_HEADER + len(encode_many(Many(BINARY, b"")))  # bytes
 BEAT = SEQUENCE_HEADER + 8  # bytes
@@ -42,10 +42,17 @@ class Interest(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """How a cluster is wired. The default is how it is built."""
+    """How a cluster is wired. The default is how it is built.
+
+    Attributes:
+        beats: who tells whom.
+        interest: who asks for what.
+        remembered: seconds for which the last number of a sender in a room is kept.
+    """
 
     beats: Beats = Beats.WORKERS
     interest: Interest = Interest.WORKERS
+    remembered: float = HOUR
 
     @property
     def has_gateways(self) -> bool:
@@ -88,8 +95,8 @@ class Traffic:
         subscribes: subscriptions that come, and as many that go.
         interest: subscriptions that are there.
         subjects: different ones.
-        sequences: last numbers that all workers keep for rooms after an hour, none forgotten.
-        peers: entries that all workers keep of one another.
+        sequences: last numbers that all places keep for rooms, after `Design.remembered`.
+        peers: entries that all workers keep of one another, and each node's gateway of others.
         socket_messages: to sockets by id.
         deliveries: to sockets of groups and rooms.
     """
@@ -199,6 +206,7 @@ class _Rooms:
         self.interest = self.subjects = self.sequences = 0.0
         workers = nodes * load.workers_per_node
         sockets = workers * load.sockets_per_worker
+        places = nodes if design.has_gateways else workers
         for each in room_classes(load, sockets):
             rate = each.count * min(each.size / load.speak_interval, load.room_limit)
             moves = each.count * each.size / load.move_interval
@@ -206,7 +214,7 @@ class _Rooms:
             self.deliveries += rate * (each.size - 1)
             self._talk(load, design, nodes, each.size, rate)
             self._ask(design, nodes, workers, each.size, each.count, moves)
-            self._number(workers, each.size, each.count, rate / each.count)
+            self._number(design, places, each.size, each.count, rate / each.count)
 
     def _talk(self, load: Load, design: Design, nodes: int, size: int, rate: float) -> None:
         """Messages of rooms of one size, of which there are so many a second in all."""
@@ -248,11 +256,15 @@ class _Rooms:
         self.subjects += count
         self.subscribes += first
 
-    def _number(self, workers: int, size: int, count: float, rate: float) -> None:
-        """Senders that each worker with members has heard within an hour."""
-        holding = workers * (1.0 - (1.0 - 1.0 / workers) ** size)
-        said = rate * HOUR
-        heard = holding * -math.expm1(-said / holding)
+    def _number(
+        self, design: Design, places: int, size: int, count: float, rate: float
+    ) -> None:
+        """Senders that each place with members has heard of late; of a home there is one."""
+        holding = places * (1.0 - (1.0 - 1.0 / places) ** size)
+        if design.interest is Interest.HOMES:
+            self.sequences += count * holding
+            return
+        heard = holding * -math.expm1(-rate * design.remembered / holding)
         self.sequences += count * max(0.0, holding - 1.0) * heard
 
 
@@ -269,7 +281,7 @@ class Bill:
         worker_share: of one core, that the bus takes in each worker.
         hub_share: of one core, that the hub takes on each host.
         socket_share: of one core, that the sockets take in each worker.
-        worker_bytes: for interest, sequence numbers and peers in each worker.
+        bus_bytes: for interest, sequence numbers and peers, in each worker or in each gateway.
         socket_bytes: for sockets and rooms in each worker.
         gateway_share: of one core, that a node's gateway takes; 0 where there is none.
     """
@@ -279,7 +291,7 @@ class Bill:
     worker_share: float
     hub_share: float
     socket_share: float
-    worker_bytes: float
+    bus_bytes: float
     socket_bytes: float
     gateway_share: float
 
@@ -307,7 +319,7 @@ def bill(traffic: Traffic, load: Load, costs: Costs, broker: BrokerCosts, way: s
     )
     locally = traffic.hub_coming * hub.send.at(size) + traffic.hub_going * hub.receive.at(size)
     carried = traffic.hub_coming * hub.publish.at(size) + traffic.hub_going * hub.deliver.at(size)
-    has_gateways = traffic.places == traffic.nodes and load.workers_per_node > 1
+    has_gateways = traffic.places < traffic.workers
     worker = costs.worker
     sockets = traffic.socket_messages * worker.echo + traffic.deliveries * worker.delivery
     return Bill(
@@ -316,7 +328,7 @@ def bill(traffic: Traffic, load: Load, costs: Costs, broker: BrokerCosts, way: s
         worker_share=(locally + (0 if has_gateways else clients)) * 1e-6 / traffic.workers,
         hub_share=carried * 1e-6 / traffic.nodes,
         socket_share=sockets * 1e-6 / traffic.workers,
-        worker_bytes=_bus_bytes(traffic, costs),
+        bus_bytes=_bus_bytes(traffic, costs),
         socket_bytes=_socket_bytes(traffic, load, costs),
         gateway_share=(clients if has_gateways else 0) * 1e-6 / traffic.nodes,
     )
@@ -333,13 +345,13 @@ def _broker_bytes(traffic: Traffic, broker: BrokerCosts) -> float:
 
 def _bus_bytes(traffic: Traffic, costs: Costs) -> float:
     worker = costs.worker
-    by_address = 2 * float(traffic.workers) * traffic.workers  # numbers sent, and numbers heard
+    by_address = 2 * float(traffic.places) * traffic.places  # numbers sent, and numbers heard
     kept = (
         (traffic.sequences + by_address) * worker.sequence_bytes
         + traffic.peers * worker.peer_bytes
         + traffic.interest * worker.interest_bytes
     )
-    return kept / traffic.workers
+    return kept / traffic.places
 
 
 def _socket_bytes(traffic: Traffic, load: Load, costs: Costs) -> float:

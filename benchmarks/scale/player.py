@@ -1,8 +1,8 @@
 """`python -m benchmarks.scale.player`: one worker of a trial, with a broker's own client.
 
-It reads its orders, a JSON object, from the first line of its input: `port`, `subjects` to subscribe
-to, `messages` to publish as pairs of subject and size. It says `ready` when all it asked for is in
-force, publishes at the next line, says `sent` when the broker has everything, and at the third line
+It reads its orders, a JSON object, from the first line of its input: `port`, `interest`, pairs of a
+subject and whether it is wanted, `messages`, pairs of a subject and a size. It says `ready` when all
+it asked for is in force, publishes at the next line, says `sent` when the broker has everything, and at the third line
 how many messages have come, by subject.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 
 async def play(orders: dict[str, Any], lines: asyncio.StreamReader) -> None:
@@ -27,8 +28,12 @@ async def play(orders: dict[str, Any], lines: asyncio.StreamReader) -> None:
     async def count(message: Msg) -> None:
         got[message.subject] += 1
 
-    for subject in orders["subjects"]:
-        await connection.subscribe(subject, cb=count)
+    wanted: dict[str, Subscription] = {}
+    for subject, is_wanted in orders["interest"]:
+        if is_wanted:
+            wanted[subject] = await connection.subscribe(subject, cb=count)
+        else:
+            await wanted.pop(subject).unsubscribe()
     await settle(connection)
     print("ready", flush=True)
     await lines.readline()

@@ -43,7 +43,8 @@ class Cluster:
             lambda: defaultdict(int)
         )
         self.counted = Counted()
-        self.counted.subscriptions = 2 * self.workers  # its own address, and the beats
+        # Each asks for its own address, and for the beats.
+        self.counted.subscriptions = self.counted.subscribes = 2 * self.workers
 
     def node_of(self, worker: int) -> int:
         """Return the host of a worker."""

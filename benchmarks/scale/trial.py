@@ -25,9 +25,14 @@ BEATS = "wsgroups.beats"
 
 @dataclass(slots=True)
 class Orders:
-    """What one worker does: subjects that it asks for, messages with the bytes of each."""
+    """What one worker does.
 
-    subjects: list[str] = field(default_factory=list)
+    Attributes:
+        interest: subjects that it asks for (True), or asks for no more, in order.
+        messages: subjects that it publishes to, with the bytes of each message.
+    """
+
+    interest: list[tuple[str, bool]] = field(default_factory=list)
     messages: list[tuple[str, int]] = field(default_factory=list)
 
 
@@ -53,11 +58,11 @@ def draw(load: Load, nodes: int, seed: int) -> Script:
     """Make up some seconds of a cluster's life."""
     choose = random.Random(seed)
     cluster = Cluster(nodes, load.workers_per_node)
-    orders = [Orders([address_subject(one), BEATS]) for one in range(cluster.workers)]
-    homes = _settle(cluster, load, choose)
-    for subject, members in homes.items():
-        for worker in set(members):
-            orders[worker].subjects.append(subject)
+    orders = [
+        Orders([(address_subject(one), True), (BEATS, True)]) for one in range(cluster.workers)
+    ]
+    homes = _settle(cluster, load, orders, choose)
+    _move(cluster, load, orders, homes, choose)
     for subject, members in homes.items():
         rate = min(len(members) / load.speak_interval, load.room_limit)
         for _ in range(_count(rate * SECONDS, choose)):
@@ -72,7 +77,9 @@ def draw(load: Load, nodes: int, seed: int) -> Script:
     return Script(orders, cluster.counted)
 
 
-def _settle(cluster: Cluster, load: Load, choose: random.Random) -> dict[str, list[int]]:
+def _settle(
+    cluster: Cluster, load: Load, orders: list[Orders], choose: random.Random
+) -> dict[str, list[int]]:
     """Put members of rooms into workers, and return the workers of each room, one for a member."""
     sockets = cluster.workers * load.sockets_per_worker
     homes: dict[str, list[int]] = {}
@@ -80,8 +87,27 @@ def _settle(cluster: Cluster, load: Load, choose: random.Random) -> dict[str, li
         subject = room_subject(number)
         homes[subject] = [choose.randrange(cluster.workers) for _ in range(size)]
         for worker in homes[subject]:
-            cluster.join(subject, worker)
+            if cluster.join(subject, worker):
+                orders[worker].interest.append((subject, True))
     return homes
+
+
+def _move(
+    cluster: Cluster,
+    load: Load,
+    orders: list[Orders],
+    homes: dict[str, list[int]],
+    choose: random.Random,
+) -> None:
+    """Have members leave rooms while others, in any worker, join."""
+    for subject, members in homes.items():
+        for _ in range(_count(len(members) * SECONDS / load.move_interval, choose)):
+            which = choose.randrange(len(members))
+            leaver, members[which] = members[which], choose.randrange(cluster.workers)
+            if cluster.leave(subject, leaver):
+                orders[leaver].interest.append((subject, False))
+            if cluster.join(subject, members[which]):
+                orders[members[which]].interest.append((subject, True))
 
 
 def _send_by_id(
@@ -111,6 +137,8 @@ class Played:
     bytes_in: int
     bytes_out: int
     subscriptions: int
+    subscribes: int
+    unsubscribes: int
     received: list[int]
 
 
@@ -123,7 +151,7 @@ class _Player:
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         self.tell(
             json.dumps(
-                {"port": broker.port, "subjects": orders.subjects, "messages": orders.messages}
+                {"port": broker.port, "interest": orders.interest, "messages": orders.messages}
             )
         )
 
@@ -151,12 +179,13 @@ def play(script: Script, broker: Broker) -> Played:
     """Have processes do what a script says; the broker must be a nats-server that did nothing yet."""
     with ExitStack() as stack:
         players: list[_Player] = []
+        before = broker.page("subsz")
         for orders in script.orders:
             player = _Player(orders, broker)
             stack.callback(player.end)
             players.append(player)
         _all_say(players, "ready")
-        subscriptions = _subscriptions(broker)
+        subscriptions, after = _subscriptions(broker), broker.page("subsz")
         for player in players:
             player.tell("go")
         _all_say(players, "sent")
@@ -170,6 +199,8 @@ def play(script: Script, broker: Broker) -> Played:
         bytes_in=page["in_bytes"],
         bytes_out=page["out_bytes"],
         subscriptions=subscriptions,
+        subscribes=after["num_inserts"] - before["num_inserts"],
+        unsubscribes=after["num_removes"] - before["num_removes"],
         received=received,
     )
 
