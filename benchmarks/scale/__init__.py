@@ -1,1 +1,1 @@
-"""What one hop per id and interest per group cost with many nodes: measured, computed, tried out."""
+"""What one hop per id and interest per group cost with many nodes: measured and computed."""

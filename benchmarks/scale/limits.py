@@ -9,7 +9,7 @@ from wsgroups.ids import NODE_BITS
 
 from .costs import BrokerCosts, Costs
 from .load import Load
-from .model import AS_BUILT, Bill, Design, Flow, Traffic, bill, simulate
+from .model import AS_BUILT, Bill, Design, Flow, Traffic, bill, prices, simulate
 
 NATS_CORES, REDIS_CORES = 16.0, 1.0  # Redis passes all messages on in one thread
 NETWORK = 1.25e9  # bytes a second each way: 10 Gb/s
@@ -48,7 +48,6 @@ class Model:
         costs: measured.
         broker: which of both.
         cores: that it can use.
-        way: `together` or `alone`.
         design: how it is wired.
     """
 
@@ -56,20 +55,19 @@ class Model:
     costs: Costs
     broker: BrokerCosts
     cores: float
-    way: str
     design: Design = AS_BUILT
 
     def case(self, nodes: int) -> Case:
         """Return a cluster of so many nodes."""
         traffic = simulate(self.load, nodes, self.design)
-        found = bill(traffic, self.load, self.costs, self.broker, self.way)
+        found = bill(traffic, self.load, self.costs, self.broker)
         return Case(traffic, found, self.cores)
 
-    def cores_of(self, flow: Flow) -> float:
+    def cores_of(self, traffic: Traffic, flow: Flow) -> float:
         """Return what one kind of message takes of the broker."""
-        passing = getattr(self.broker, self.way)
-        of_both = flow.coming * passing.publish.at(flow.size)
-        return 1e-6 * float(of_both + flow.going * passing.deliver.at(flow.size))
+        passing = prices(traffic, self.broker)
+        of_coming = flow.coming * passing.publish.at(flow.size)
+        return 1e-6 * (of_coming + flow.going * passing.deliver.at(flow.size))
 
     def cores_of_moves(self, traffic: Traffic) -> float:
         """Return what subscriptions take of it that come and go."""
@@ -81,13 +79,21 @@ Use = Callable[[Model, Case], float]
 # What is used up, as a share of what there is: 1 and more is too much.
 USES: dict[str, Use] = {
     "CPU of the broker, all together": lambda model, case: case.bill.broker_cores / model.cores,
-    "· room sends": lambda model, case: model.cores_of(case.traffic.room_sends) / model.cores,
-    "· signs of life": lambda model, case: model.cores_of(case.traffic.beats) / model.cores,
-    "· messages by id": lambda model, case: model.cores_of(case.traffic.ids) / model.cores,
+    "· room sends": lambda model, case: (
+        model.cores_of(case.traffic, case.traffic.room_sends) / model.cores
+    ),
+    "· signs of life": lambda model, case: (
+        model.cores_of(case.traffic, case.traffic.beats) / model.cores
+    ),
+    "· messages by id": lambda model, case: (
+        model.cores_of(case.traffic, case.traffic.ids) / model.cores
+    ),
     "· subscriptions that come and go": lambda model, case: (
         model.cores_of_moves(case.traffic) / model.cores
     ),
-    "· group sends": lambda model, case: model.cores_of(case.traffic.group_sends) / model.cores,
+    "· group sends": lambda model, case: (
+        model.cores_of(case.traffic, case.traffic.group_sends) / model.cores
+    ),
     "Bytes out of the broker": lambda model, case: case.traffic.bytes_going / NETWORK,
     "Memory of the broker": lambda model, case: case.bill.broker_bytes / MEMORY,
     "CPU of a worker for the bus": lambda model, case: case.bill.worker_share / BUS_SHARE,

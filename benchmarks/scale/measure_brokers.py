@@ -8,21 +8,26 @@ from collections.abc import Callable
 from benchmarks.proc import CpuClock, read_cpu, read_memory
 
 from .brokers import Broker
-from .costs import LARGE, SMALL, BrokerCosts, Passing, Price, Sample
+from .costs import LARGE, SMALL, BrokerCosts, Pace, Passing, Price, Sample
 from .wires import ANSWER, Crowd, Wire, settle
 
 Say = Callable[[str], None]
 
 TOGETHER = 100  # messages on their way at a time
 SUBSCRIBERS = 0, 1, 10, 100
-RUNS = 3  # the least counts: what disturbs only adds
+RUNS = 5  # the least counts: what disturbs only adds
 CONNECTIONS = 500
 SUBSCRIPTIONS = 100_000
 SUBJECT = "wsgroups.set.0123456789abcdef"
 
 
 def measure_broker(
-    name: str, broker: Broker, wire: Wire, clients: dict[str, Passing], say: Say
+    name: str,
+    broker: Broker,
+    wire: Wire,
+    clients: dict[str, Passing],
+    paces: tuple[Pace, ...],
+    say: Say,
 ) -> BrokerCosts:
     """Return all costs of a broker that nobody has talked to yet.
 
@@ -31,6 +36,7 @@ def measure_broker(
         broker: the running one.
         wire: its protocol.
         clients: what its client costs, `together` and `alone`; their broker part is not looked at.
+        paces: what was measured between these.
         say: called with a line for each part.
     """
     base = float(read_memory(broker.pid).resident)
@@ -43,6 +49,7 @@ def measure_broker(
         name,
         together=_passing(samples, "together", clients["together"]),
         alone=_passing(samples, "alone", clients["alone"]),
+        paces=paces,
         **subscriptions,
         connection_bytes=connection,
         base_bytes=base,
@@ -135,7 +142,6 @@ def measure_subscriptions(broker: Broker, wire: Wire) -> dict[str, float]:
     asking = b"".join(wire.subscribe(each, at) for at, each in enumerate(subjects, 1))
     leaving = b"".join(wire.unsubscribe(each, at) for at, each in enumerate(subjects, 1))
     with Crowd(broker, wire, 3) as crowd:
-        first, second, third = crowd.sockets
         crowd.settle()
         at_first = read_memory(broker.pid).resident
         subscribe = _cpu(broker, lambda: _ask(crowd, 0, asking))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,14 +18,17 @@ import nats
 import redis.asyncio
 import uvloop
 
+from benchmarks.proc import read_cpu
+
 from . import wires
 from .brokers import Broker
-from .costs import LARGE, SMALL, Passing, Price
+from .costs import LARGE, PACED, SMALL, Pace, Passing, Price
 from .measure_brokers import RUNS, SUBJECT
 from .wires import NatsWire, RedisWire, Wire
 
 COUNT = 20_000  # messages together
 COUNT_ALONE = 500
+RATES = 1_000, 3_000, 10_000, 30_000  # messages a second
 APART = 0.001  # seconds between messages that travel alone
 GATHERED = 100  # messages that are given to the client before it waits
 _NOTHING = Price(0.0, 0.0)
@@ -99,7 +104,7 @@ async def redis_client(broker: Broker) -> AsyncIterator[Client]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await listening.aclose()
+        await listening.aclose()  # type: ignore[no-untyped-call]
         await connection.aclose()
 
 
@@ -117,9 +122,37 @@ def measure_client(broker: Broker, connect: Connect, wire: Wire) -> dict[str, Pa
             sends[way].append(min(send for send, _ in runs))
             receives[way].append(min(receive for _, receive in runs))
     return {
-        way: Passing(_NOTHING, _NOTHING, Price(*sends[way]), Price(*receives[way]))
-        for way in sends
+        way: Passing(_NOTHING, _NOTHING, Price(*sends[way]), Price(*receives[way])) for way in sends
     }
+
+
+def measure_paces(broker: Broker, name: str, connect: Connect) -> tuple[Pace, ...]:
+    """Return what messages cost that come one by one; `name` is that of the broker's wire."""
+    return tuple(
+        _best([uvloop.run(_pace(broker, name, connect, rate)) for _ in range(RUNS)])
+        for rate in RATES
+    )
+
+
+def _best(runs: list[Pace]) -> Pace:
+    return Pace(runs[0].rate, min(run.receive for run in runs), min(run.broker for run in runs))
+
+
+async def _pace(broker: Broker, name: str, connect: Connect, rate: int) -> Pace:
+    """From another process: a thread of this one would have to wait for the interpreter."""
+    count = rate // 2
+    async with connect(broker) as client:
+        words = (name, broker.port, rate, count, PACED)
+        command = [sys.executable, "-m", "benchmarks.scale.pacer", *map(str, words)]
+        cpu = read_cpu(broker.pid)
+        with subprocess.Popen(command) as pacer:
+            started = time.thread_time()  # a fork is not what a message costs
+            while client.got < count and pacer.poll() in (None, 0):
+                await asyncio.sleep(0.05)
+        if client.got < count:
+            raise RuntimeError("messages are lost on loopback")
+        spent, cpu = time.thread_time() - started, read_cpu(broker.pid).since(cpu)
+    return Pace(rate, spent * 1e6 / count, cpu.seconds * 1e6 / count)
 
 
 def nats_and_redis() -> dict[str, tuple[Connect, Wire]]:

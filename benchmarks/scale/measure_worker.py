@@ -29,7 +29,7 @@ from .costs import LARGE, SMALL, Passing, Price, WorkerCosts
 CHANNEL = b"r0123456789abcdef"
 SUBSCRIBERS = 7  # beside the sender: a host of eight workers
 TOGETHER, COUNT, COUNT_ALONE = 100, 10_000, 1_000
-RUNS = 3
+RUNS = 5
 ENTRIES = 200_000
 PEERS = 8_192
 PAGE = 4096
@@ -96,7 +96,8 @@ class Subscribers(threading.Thread):
 
     def finish(self) -> float:
         """End; return the CPU seconds since all had subscribed."""
-        assert self._loop is not None and self._enough is not None
+        assert self._loop is not None
+        assert self._enough is not None
         self._loop.call_soon_threadsafe(self._enough.set)
         self.join()
         return self.spent
@@ -230,7 +231,7 @@ def _benchmark(scenario: str) -> float:
         for one in found
         if one["peer"] == "wsgroups" and one["scenario"] == scenario and one["value"] is not None
     ]
-    return statistics.median(values)
+    return float(statistics.median(values))
 
 
 def _membership() -> float:

@@ -256,9 +256,7 @@ class _Rooms:
         self.subjects += count
         self.subscribes += first
 
-    def _number(
-        self, design: Design, places: int, size: int, count: float, rate: float
-    ) -> None:
+    def _number(self, design: Design, places: int, size: int, count: float, rate: float) -> None:
         """Senders that each place with members has heard of late; of a home there is one."""
         holding = places * (1.0 - (1.0 - 1.0 / places) ** size)
         if design.interest is Interest.HOMES:
@@ -296,7 +294,7 @@ class Bill:
     gateway_share: float
 
 
-def bill(traffic: Traffic, load: Load, costs: Costs, broker: BrokerCosts, way: str) -> Bill:
+def bill(traffic: Traffic, load: Load, costs: Costs, broker: BrokerCosts) -> Bill:
     """Return what it costs.
 
     Args:
@@ -304,10 +302,10 @@ def bill(traffic: Traffic, load: Load, costs: Costs, broker: BrokerCosts, way: s
         load: what makes it.
         costs: the unit costs.
         broker: those of one broker.
-        way: `together` or `alone`: how messages are on their way.
     """
-    passing: Passing = getattr(broker, way)
-    hub: Passing = getattr(costs.worker, f"hub_{way}")
+    passing, hub = prices(traffic, broker), costs.worker.hub_alone
+    if traffic.places < traffic.workers:  # all that comes passes it, most of it not alone
+        hub = costs.worker.hub_together
     cores = sum(
         flow.coming * passing.publish.at(flow.size) + flow.going * passing.deliver.at(flow.size)
         for flow in traffic.flows
@@ -332,6 +330,11 @@ def bill(traffic: Traffic, load: Load, costs: Costs, broker: BrokerCosts, way: s
         socket_bytes=_socket_bytes(traffic, load, costs),
         gateway_share=(clients if has_gateways else 0) * 1e-6 / traffic.nodes,
     )
+
+
+def prices(traffic: Traffic, broker: BrokerCosts) -> Passing:
+    """Return what messages cost at the rate at which they go to each connection."""
+    return broker.passing(max(1.0, traffic.going / traffic.places))
 
 
 def _broker_bytes(traffic: Traffic, broker: BrokerCosts) -> float:

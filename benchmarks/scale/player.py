@@ -1,9 +1,9 @@
 """`python -m benchmarks.scale.player`: one worker of a trial, with a broker's own client.
 
 It reads its orders, a JSON object, from the first line of its input: `port`, `interest`, pairs of a
-subject and whether it is wanted, `messages`, pairs of a subject and a size. It says `ready` when all
-it asked for is in force, publishes at the next line, says `sent` when the broker has everything, and at the third line
-how many messages have come, by subject.
+subject and whether it is wanted, `messages`, pairs of a subject and a size. It says `ready` when
+all it asked for is in force, publishes at the next line, says `sent` when the broker has
+everything, and at the third line how many messages have come, by subject.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def play(orders: dict[str, Any], lines: asyncio.StreamReader) -> None:
 
 async def settle(connection: Client) -> None:
     """Wait until the broker has everything; `flush` alone overtakes what waits to be written."""
-    while connection.pending_data_size:  # noqa: ASYNC110
+    while connection.pending_data_size:
         await asyncio.sleep(0)
     await connection.flush()
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 
-from .costs import BrokerCosts, Costs, Passing
-from .limits import NATS_CORES, REDIS_CORES, USES, Case, Model, used_up_at
+from .costs import Costs, Passing
+from .limits import (
+    BUS_MEMORY,
+    BUS_SHARE,
+    MEMORY,
+    NATS_CORES,
+    NETWORK,
+    NODES,
+    REDIS_CORES,
+    USES,
+    Model,
+    used_up_at,
+)
 from .load import Load
 from .model import AS_BUILT, Beats, Design, Interest
 from .trial import draw
 
 SIZES = (1, 3, 10, 100, 1000)  # nodes
 WAYS = ("together", "alone")
+BROKERS = ("nats", "redis")
+CORES = {"nats": NATS_CORES, "redis": REDIS_CORES}
 DESIGNS = {
     "as it is": AS_BUILT,
     "numbers of senders forgotten after 10 s": Design(remembered=10.0),
@@ -49,12 +63,14 @@ def tables(costs: Costs) -> dict[str, Table]:
     load = Load()
     return {
         "messages": _messages(costs),
+        "paces": _paces(costs),
         "memory": _memory(costs),
         "load": _load(load),
         "trial": _trial(),
         "traffic": _traffic(load, costs),
         "bill": _bill(load, costs),
         "limits": _limits(load, costs),
+        "room": _room(),
         "designs": _designs(load, costs),
     }
 
@@ -75,12 +91,6 @@ def _digits(value: float) -> str:
     if value >= 10:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
-
-
-def between(low: float, high: float) -> str:
-    """Return both ends of what is possible, or one figure when they are the same."""
-    first, last = short(low), short(high)
-    return first if first == last else f"{first} .. {last}"
 
 
 # --- what was measured ----------------------------------------------------------------------
@@ -133,6 +143,21 @@ def _samples(costs: Costs) -> list[tuple[str, ...]]:
     return rows
 
 
+def _paces(costs: Costs) -> Table:
+    heads = (
+        "One by one to one worker, CPU µs a message",
+        "NATS, broker",
+        "NATS, worker",
+        "Redis, broker",
+        "Redis, worker",
+    )
+    rows = []
+    for nats, redis in zip(costs.nats.paces, costs.redis.paces, strict=True):
+        figures = (nats.broker, nats.receive, redis.broker, redis.receive)
+        rows.append((f"{nats.rate:,.0f} a second", *(_digits(figure) for figure in figures)))
+    return Table(heads, tuple(rows))
+
+
 def _memory(costs: Costs) -> Table:
     heads = ("", costs.nats.name, costs.redis.name)
 
@@ -165,7 +190,10 @@ def _load(load: Load) -> Table:
             ("member of a room", f"says something there every {load.speak_interval:g} s"),
             ("room", f"takes {load.room_limit:g} messages a second at most"),
             ("membership", f"ends after {load.move_interval:g} s, and another begins"),
-            ("group", f"({load.groups} of them, in all workers) a send every {load.group_interval:g} s"),
+            (
+                "group",
+                f"({load.groups} of them, in all workers) a send every {load.group_interval:g} s",
+            ),
             ("message", f"{load.payload} bytes"),
             ("worker", f"tells all every {load.beat_interval:g} s that it is alive"),
         ),
@@ -209,7 +237,7 @@ def _traffic(load: Load, costs: Costs) -> Table:
     )
     rows = []
     for nodes in SIZES:
-        found = _model(load, costs, "together", AS_BUILT).case(nodes).traffic
+        found = _model(load, costs, "nats").case(nodes).traffic
         figures = (
             found.sockets,
             found.workers,
@@ -237,40 +265,47 @@ def _bill(load: Load, costs: Costs) -> Table:
         "worker for NATS, % of a core",
         "worker for Redis",
         "worker for its sockets",
-        "worker's tables, MB",
-        "worker's sockets, MB",
+        "worker's tables for the bus, MB",
+        "worker's sockets and rooms, MB",
     )
     rows = []
     for nodes in SIZES:
-        nats, redis = (_both(load, costs, which, AS_BUILT, nodes) for which in ("nats", "redis"))
-        rows.append(
-            (
-                f"{nodes:,}",
-                between(*(one.bill.broker_cores for one in nats)),
-                between(*(one.bill.broker_cores for one in redis)),
-                short(nats[0].bill.broker_bytes / 1e9),
-                short(redis[0].bill.broker_bytes / 1e9),
-                between(*(one.bill.worker_share * 100 for one in nats)),
-                between(*(one.bill.worker_share * 100 for one in redis)),
-                short(nats[0].bill.socket_share * 100),
-                short(nats[0].bill.bus_bytes / 1e6),
-                short(nats[0].bill.socket_bytes / 1e6),
-            )
+        nats, redis = (_model(load, costs, which).case(nodes).bill for which in BROKERS)
+        figures = (
+            nats.broker_cores,
+            redis.broker_cores,
+            nats.broker_bytes / 1e9,
+            redis.broker_bytes / 1e9,
+            nats.worker_share * 100,
+            redis.worker_share * 100,
+            nats.socket_share * 100,
+            nats.bus_bytes / 1e6,
+            nats.socket_bytes / 1e6,
         )
+        rows.append((f"{nodes:,}", *(short(figure) for figure in figures)))
     return Table(heads, tuple(rows))
+
+
+def _room() -> Table:
+    rows = (
+        ("CPU of the broker", f"{NATS_CORES:g} cores for NATS; {REDIS_CORES:g} for Redis"),
+        ("Bytes out of the broker", f"{NETWORK * 8e-9:g} Gb/s"),
+        ("Memory of the broker", f"{MEMORY / 1e9:g} GB"),
+        ("CPU of a worker for the bus", f"{BUS_SHARE:.0%} of a core"),
+        ("Memory of a worker for the bus", f"{BUS_MEMORY / 1e6:g} MB"),
+        ("A worker for its sockets, a hub", "one core"),
+        ("Numbers of nodes in ids", f"{NODES:,}"),
+    )
+    return Table(("What there is", "so much of"), rows)
 
 
 def _limits(load: Load, costs: Costs) -> Table:
-    heads = (
-        "Used up at so many nodes",
-        *(f"{name}, {way}" for name in ("NATS", "Redis") for way in WAYS),
-    )
-    models = [_model(load, costs, way, AS_BUILT, which) for which in ("nats", "redis") for way in WAYS]
+    models = [_model(load, costs, which) for which in BROKERS]
     rows = []
     for text, use in USES.items():
         found = [used_up_at(model, use) for model in models]
-        rows.append((text, *("never" if nodes is None else f"{nodes:,}" for nodes in found)))
-    return Table(heads, tuple(rows))
+        rows.append((text, *("not below a million" if n is None else f"{n:,}" for n in found)))
+    return Table(("Used up at so many nodes", "NATS", "Redis"), tuple(rows))
 
 
 def _designs(load: Load, costs: Costs) -> Table:
@@ -289,31 +324,22 @@ def _designs(load: Load, costs: Costs) -> Table:
     )
     rows = []
     for text, design in DESIGNS.items():
-        low, high = _both(load, costs, "nats", design, SIZES[-1])
-        rows.append(
-            (
-                text,
-                short(low.traffic.going),
-                short(low.traffic.beats.going),
-                short(low.traffic.bytes_going * 8e-9),
-                short(low.traffic.interest),
-                between(low.bill.broker_cores, high.bill.broker_cores),
-                short(low.bill.broker_bytes / 1e9),
-                between(low.brokers, high.brokers),
-                between(low.bill.worker_share * 100, high.bill.worker_share * 100),
-                between(low.bill.gateway_share, high.bill.gateway_share),
-                short(low.bill.bus_bytes / 1e6),
-            )
+        case = _model(load, costs, "nats", design).case(SIZES[-1])
+        figures = (
+            case.traffic.going,
+            case.traffic.beats.going,
+            case.traffic.bytes_going * 8e-9,
+            case.traffic.interest,
+            case.bill.broker_cores,
+            case.bill.broker_bytes / 1e9,
+            math.ceil(case.brokers),
+            case.bill.worker_share * 100,
+            case.bill.gateway_share,
+            case.bill.bus_bytes / 1e6,
         )
+        rows.append((text, *(short(figure) for figure in figures)))
     return Table(heads, tuple(rows))
 
 
-def _model(load: Load, costs: Costs, way: str, design: Design, which: str = "nats") -> Model:
-    broker: BrokerCosts = getattr(costs, which)
-    cores = NATS_CORES if which == "nats" else REDIS_CORES
-    return Model(load, costs, broker, cores, way, design)
-
-
-def _both(load: Load, costs: Costs, which: str, design: Design, nodes: int) -> tuple[Case, Case]:
-    model = _model(load, costs, "together", design, which)
-    return model.case(nodes), replace(model, way="alone").case(nodes)
+def _model(load: Load, costs: Costs, which: str, design: Design = AS_BUILT) -> Model:
+    return Model(load, costs, getattr(costs, which), CORES[which], design)

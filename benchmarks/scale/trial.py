@@ -11,7 +11,7 @@ import random
 import subprocess
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import IO, Any
 
 from .brokers import Broker
@@ -110,9 +110,7 @@ def _move(
                 orders[members[which]].interest.append((subject, True))
 
 
-def _send_by_id(
-    cluster: Cluster, load: Load, orders: list[Orders], choose: random.Random
-) -> None:
+def _send_by_id(cluster: Cluster, load: Load, orders: list[Orders], choose: random.Random) -> None:
     sockets = cluster.workers * load.sockets_per_worker
     for _ in range(_count(sockets * SECONDS / load.id_interval, choose)):
         sender, owner = choose.randrange(cluster.workers), choose.randrange(cluster.workers)
@@ -176,7 +174,7 @@ class _Player:
 
 
 def play(script: Script, broker: Broker) -> Played:
-    """Have processes do what a script says; the broker must be a nats-server that did nothing yet."""
+    """Have processes do what a script says, on a nats-server that has done nothing yet."""
     with ExitStack() as stack:
         players: list[_Player] = []
         before = broker.page("subsz")
@@ -203,6 +201,31 @@ def play(script: Script, broker: Broker) -> Played:
         unsubscribes=after["num_removes"] - before["num_removes"],
         received=received,
     )
+
+
+def differences(script: Script, played: Played) -> list[str]:
+    """Return a line for each figure that is not what was computed."""
+    expected = script.expected
+    received = [expected.received[worker] for worker in range(len(script.orders))]
+    computed = Played(
+        expected.messages_in,
+        expected.messages_out,
+        expected.bytes_in,
+        expected.bytes_out,
+        expected.subscriptions,
+        expected.subscribes,
+        expected.unsubscribes,
+        received,
+    )
+    figures = [
+        (each.name, getattr(computed, each.name), getattr(played, each.name))
+        for each in fields(Played)
+    ]
+    return [
+        f"{name}: {ours} computed, {theirs} counted"
+        for name, ours, theirs in figures
+        if ours != theirs
+    ]
 
 
 def _subscriptions(broker: Broker) -> int:

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from .brokers import Broker
 
-
 ANSWER = b"pong\r\n"  # in capitals or not
 
 

@@ -1,0 +1,38 @@
+"""`python -m benchmarks.scale.pacer BROKER PORT RATE COUNT SIZE`: one message at a time, evenly."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+
+from .measure_brokers import SUBJECT
+from .wires import NatsWire, RedisWire, Wire, settle
+
+_SPIN = 0.0002  # seconds before a message in which sleeping would be late
+WIRES: dict[str, Wire] = {"nats": NatsWire(), "redis": RedisWire()}
+
+
+def speak(wire: Wire, port: int, rate: float, count: int, size: int) -> None:
+    """Publish so many messages, so many a second."""
+    message = wire.publish(SUBJECT, b"x" * size)
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.sendall(wire.greeting())
+        settle(sock, wire)
+        due = time.perf_counter()
+        for _ in range(count):
+            left = due - time.perf_counter()
+            if left > _SPIN:
+                time.sleep(left - _SPIN)
+            while time.perf_counter() < due:
+                pass
+            sock.sendall(message)
+            due += 1.0 / rate
+        settle(sock, wire)  # closing early might lose something
+
+
+if __name__ == "__main__":
+    name, *numbers = sys.argv[1:]
+    port, rate, count, size = map(int, numbers)
+    speak(WIRES[name], port, rate, count, size)
