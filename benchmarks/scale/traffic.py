@@ -1,8 +1,8 @@
 """What passes through a broker, counted one operation after the other.
 
 `Cluster` is a cluster on paper, of any size that fits in memory: who subscribes to what. Its
-counters are what everything else is measured by: the expectations of `model` have to come near them,
-and a real broker has to have counted the same.
+counters are what everything else is measured by: the expectations of `model` have to come near
+them, and a real broker has to have counted the same.
 """
 
 from __future__ import annotations
