@@ -11,8 +11,9 @@ from wsgroups.cluster.hub import Hub
 
 
 async def keep(path: str) -> None:
-    """Pass messages on until the process is ended."""
+    """Say `ready`, and pass messages on until the process is ended."""
     await Hub().start(path)
+    print("ready", flush=True)
     await asyncio.get_running_loop().create_future()
 
 

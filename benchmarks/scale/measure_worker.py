@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -70,6 +69,7 @@ class Subscribers(threading.Thread):
         self._path = path
         self._loop: asyncio.AbstractEventLoop | None = None
         self._enough: asyncio.Event | None = None
+        self._error: Exception | None = None
 
     @property
     def got(self) -> int:
@@ -77,8 +77,19 @@ class Subscribers(threading.Thread):
         return sum(counter.got for counter in self.counters)
 
     def run(self) -> None:
-        """Be there until told otherwise."""
-        uvloop.run(self._serve())
+        """Be there until told otherwise; what goes wrong is raised by `wait`."""
+        try:
+            uvloop.run(self._serve())
+        except Exception as error:
+            self._error = error
+        finally:
+            self.ready.set()
+
+    def wait(self) -> None:
+        """Wait until all have subscribed."""
+        self.ready.wait()
+        if self._error is not None:
+            raise self._error
 
     async def _serve(self) -> None:
         self._loop, self._enough = asyncio.get_running_loop(), asyncio.Event()
@@ -107,14 +118,16 @@ def measure_hub(window: int, count: int, subscribers: int, size: int) -> tuple[f
     """Return CPU µs a message: of the hub, of the sender, of all receivers together."""
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/hub"
-        keeper = subprocess.Popen([sys.executable, "-m", "benchmarks.scale.keeper", path])
+        command = [sys.executable, "-m", "benchmarks.scale.keeper", path]
+        keeper = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
-            while not os.path.exists(path):
-                time.sleep(0.01)
+            assert keeper.stdout is not None
+            if keeper.stdout.readline() != "ready\n":
+                raise RuntimeError("the hub does not start; what it wrote says why")
             return uvloop.run(_pass(path, keeper.pid, window, count, subscribers, b"x" * size))
         finally:
             keeper.terminate()
-            keeper.wait()
+            keeper.communicate()
 
 
 async def _pass(
@@ -122,7 +135,7 @@ async def _pass(
 ) -> tuple[float, float, float]:
     receivers = Subscribers(path, subscribers)
     receivers.start()
-    await asyncio.to_thread(receivers.ready.wait)
+    await asyncio.to_thread(receivers.wait)
     bus = UnixBus(path, 0)
     await bus.start(Counter())
     hub_before, began = read_cpu(hub), time.thread_time()
