@@ -21,6 +21,7 @@ from wsgroups.connection.tally import set_log_level
 from wsgroups.enums import ConnectionFlags, HandlerStatus, SendResult, SocketStatus
 from wsgroups.errors import (
     AlreadyAnsweredError,
+    BusUnreachableError,
     DuplicateHandlerError,
     HandlerSignatureError,
     HandshakeFailedError,
@@ -36,6 +37,7 @@ from wsgroups.server.server import Server, serve
 from wsgroups.surface.group import Group
 from wsgroups.surface.handle import Handle
 from wsgroups.surface.instances import WebSocketHandler
+from wsgroups.surface.outside import BlockingCluster, Cluster, WorkerInfo
 from wsgroups.surface.request import Request
 from wsgroups.surface.response import Response
 from wsgroups.surface.session import Session
@@ -44,9 +46,12 @@ from wsgroups.surface.websocket import Room, SocketSet, WebSocket
 __all__ = [
     "AlreadyAnsweredError",
     "Backoff",
+    "BlockingCluster",
+    "BusUnreachableError",
     "ClientSocket",
     "CloseCode",
     "CloseInfo",
+    "Cluster",
     "Compression",
     "ConnectionFlags",
     "DuplicateHandlerError",
@@ -74,6 +79,7 @@ __all__ = [
     "WSGroupsError",
     "WebSocket",
     "WebSocketHandler",
+    "WorkerInfo",
     "connect",
     "serve",
     "set_log_level",

@@ -74,6 +74,10 @@ class SocketGoneError(WSGroupsError):
         self.close_code = close_code
 
 
+class BusUnreachableError(WSGroupsError, ConnectionError):
+    """There is no way to the workers: no server keeps the bus, or it has ended meanwhile."""
+
+
 class HandshakeFailedError(WSGroupsError):
     """A client's handshake was refused or misunderstood.
 

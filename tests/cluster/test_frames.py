@@ -8,7 +8,7 @@ from wsgroups.cluster.bus import LARGEST_MESSAGE
 from wsgroups.cluster.frames import FrameError, FrameReader, Kind
 
 SOME = [
-    frames.peer(65535, 2**47),
+    frames.peer(2**32 - 1, 2**47),
     frames.gone(7),
     frames.send(513, b""),
     frames.send(513, b"x" * 1000),
@@ -20,13 +20,13 @@ SOME = [
 
 
 def test_the_bytes_of_a_frame() -> None:
-    assert frames.send(0x0102, b"ab") == b"\0\0\0\x04\x03\x01\x02ab"
+    assert frames.send(0x80000102, b"ab") == b"\0\0\0\x06\x03\x80\0\x01\x02ab"
     assert frames.publish(b"c", b"ab") == b"\0\0\0\x07\x04\0\0\0\x01cab"
     assert frames.text(Kind.SUBSCRIBE, b"c") == b"\0\0\0\x01\x05c"
 
 
 def test_fields_come_back() -> None:
-    assert frames.peer_of(frames.peer(65535, 2**47)) == (65535, 2**47)
+    assert frames.peer_of(frames.peer(2**32 - 1, 2**47)) == (2**32 - 1, 2**47)
     assert frames.address_of(frames.send(513, b"data")) == 513
     assert frames.number_of(frames.number(Kind.GAP, 3)) == 3
     frame = frames.publish(b"channel", b"message")

@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.recording import Recorder
 from tests.support import soon, until
 from wsgroups.cluster import frames
-from wsgroups.cluster.frames import Kind
+from wsgroups.cluster.frames import SENT_AT, Kind
 from wsgroups.cluster.hub import Hub
 from wsgroups.cluster.unix import UnixBus
 
@@ -99,7 +99,7 @@ async def test_everyone_waits_for_a_worker_that_is_slow_and_nothing_is_lost(
         sending = asyncio.ensure_future(send())
         got = await read_frames(slow, Kind.SEND, 600)
         await soon(sending)
-    assert [int(frame[7:10]) for frame in got] == list(range(600))
+    assert [int(frame[SENT_AT : SENT_AT + 3]) for frame in got] == list(range(600))
     assert hub[0].dropped == 0
     await a.stop()
 
@@ -128,7 +128,7 @@ async def test_a_worker_that_takes_nothing_loses_the_oldest_and_is_told(
             data = await soon(asyncio.get_running_loop().sock_recv(stuck, 1 << 20))
             for frame in reader.feed(data):
                 if frame[4] == Kind.SEND:
-                    got.append(int(frame[7:10]))
+                    got.append(int(frame[SENT_AT : SENT_AT + 3]))
                 elif frame[4] == Kind.GAP:
                     told += frames.number_of(frame)
     assert told == lost
@@ -163,6 +163,19 @@ async def test_when_the_hub_ends_its_workers_hear_of_it(tmp_path: Path) -> None:
         await bus.sync()
     await soon(bus.drain())
     await bus.stop()
+
+
+async def test_when_the_hub_ends_nobody_is_said_to_have_left(tmp_path: Path) -> None:
+    hub = Hub()
+    path = str(tmp_path / "hub")
+    await hub.start(path)
+    joined_buses = [await joined(path, address) for address in (1, 2, 3)]
+    await hub.stop()
+    for bus, recorder in joined_buses:
+        await until(lambda bus=bus: not bus.peers.known)
+        assert len(recorder.heard) == 2
+        assert all(is_there for _, is_there in recorder.heard)
+        await bus.stop()
 
 
 async def test_the_hub_knows_who_connects(hub: tuple[Hub, str]) -> None:

@@ -32,7 +32,7 @@ whats = strategies.sampled_from([TEXT, BINARY, CLOSE])
         strategies.integers(0, 2**16 - 1),
         keys,
         strategies.integers(0, 2**32 - 1),
-        strategies.integers(0, 2**16 - 1),
+        strategies.integers(0, 2**32 - 1),
     )
 )
 def test_a_message_for_a_socket_comes_back(message: One) -> None:

@@ -40,11 +40,19 @@ async def test_a_server_in_a_loop_is_one_process() -> None:
         wsgroups.serve(quiet_handle(), workers=2)
 
 
+async def test_a_server_in_a_loop_keeps_no_bus() -> None:
+    with pytest.raises(ValueError, match="run\\(\\) and the command do"):
+        wsgroups.serve(quiet_handle(), bus="unix:hub.sock")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["app", "--workers", "2", "--reload"], "--reload starts one process"),
         (["app", "--workers", "99"], "workers must be 1 to 32"),
+        (["app", "--bus", "unix:hub.sock", "--reload"], "--reload starts one process"),
+        (["app", "--bus", "hub.sock"], "'hub.sock' is no bus; possible is unix:/run/"),
+        (["app", "--bus", "unix:"], "write unix:/run/app/hub.sock"),
     ],
 )
 def test_what_the_command_says(arguments: Sequence[str], message: str) -> None:

@@ -7,6 +7,7 @@ the order in which they were given to it; what had to be dropped is counted and 
 from __future__ import annotations
 
 import logging
+import secrets
 from abc import ABC, abstractmethod
 from typing import Protocol
 
@@ -16,6 +17,11 @@ logger = logging.getLogger("wsgroups")
 
 OUTBOX_LIMIT = 8 << 20  # bytes that wait for a bus that does not take them; then the oldest go
 LARGEST_MESSAGE = 64 << 20  # bytes of one message
+VISITORS = 1 << 31  # addresses from here on are of visitors
+
+
+class AddressTakenError(OSError):
+    """Somebody else has this address on the bus."""
 
 
 class Receiver(Protocol):
@@ -30,12 +36,26 @@ class Receiver(Protocol):
     def gap(self, count: int) -> None:
         """So many messages from or to this worker were dropped since the last call."""
 
+    def came(self, address: int) -> None:
+        """A worker is there: also called for those that were there at the start."""
+
+    def left(self, address: int) -> None:
+        """A worker has ended; messages of its own may still come until `Bus.sync` has returned.
+
+        Not called when this worker's own way to the bus is lost: then nobody has ended as far as
+        is known.
+        """
+
 
 class Bus(ABC):
     """One worker's place on a bus. `start` and `stop` in its loop, the verbs from any thread.
 
+    A visitor takes a place as well, to send from outside. It is told of the workers, but they are
+    not told of it: answers reach it by the address that stands in what it has asked.
+
     Attributes:
-        address: this worker's, 16 bits: `node << 6 | worker`, as it stands in its sockets' ids.
+        address: this worker's, 16 bits: `node << 6 | worker`, as it stands in its sockets' ids; of
+            a visitor `visitor_address()`.
         dropped: messages that this worker's outbox had no room for.
     """
 
@@ -45,7 +65,7 @@ class Bus(ABC):
     @property
     @abstractmethod
     def peers(self) -> Peers:
-        """The other workers."""
+        """The other workers; visitors are not among them."""
 
     @property
     @abstractmethod
@@ -57,7 +77,8 @@ class Bus(ABC):
         """Take the place, in the running loop; `peers` is complete then.
 
         Raises:
-            OSError: when the bus cannot be reached, or the address is taken.
+            AddressTakenError: when somebody else has the address.
+            OSError: when the bus cannot be reached.
         """
 
     @abstractmethod
@@ -97,10 +118,40 @@ class Bus(ABC):
         """
 
 
+def visitor_address() -> int:
+    """Return an address for somebody without sockets: 32 bits, the highest set, others by chance.
+
+    No id leads there, as the addresses in ids have 16 bits.
+    """
+    return VISITORS | secrets.randbits(31)
+
+
+def is_visitor(address: int) -> bool:
+    """True for an address of somebody without sockets."""
+    return address >= VISITORS
+
+
+async def room_on(bus: Bus) -> None:
+    """Wait until a bus is not so far behind that messages given to it now would be dropped."""
+    before = -1
+    # Of many who wait, the first may fill it again. Where nothing has changed, the bus is gone.
+    while (behind := bus.backlog) >= OUTBOX_LIMIT // 2 and behind != before:
+        before = behind
+        await bus.drain()
+
+
 def check_size(data: bytes) -> None:
     """Raise ValueError for a message that no bus takes."""
     if len(data) > LARGEST_MESSAGE:
         raise ValueError(f"a message of {len(data)} bytes is too large for another worker: 64 MiB")
+
+
+def report(receiver: Receiver, address: int, *, is_there: bool) -> None:
+    """Tell a receiver who has come or left; what it raises is logged."""
+    try:
+        (receiver.came if is_there else receiver.left)(address)
+    except Exception:
+        logger.exception("that worker %d came or left could not be handled", address)
 
 
 def hand_over(receiver: Receiver, channel: bytes | None, data: bytes) -> None:

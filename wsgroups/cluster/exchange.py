@@ -6,10 +6,11 @@ from threading import RLock
 from typing import Protocol
 
 from wsgroups.cluster import frames
+from wsgroups.cluster.bus import is_visitor
 
 
 class Member(Protocol):
-    """One worker, as the exchange sees it.
+    """One worker or visitor, as the exchange sees it.
 
     Attributes:
         address: its own alone.
@@ -35,26 +36,31 @@ class Exchange:
         self._lock = RLock()
 
     def join(self, member: Member) -> bool:
-        """Take a worker in, and tell it and the others; False when its address is taken."""
+        """Take somebody in, and tell who is there; False when the address is taken.
+
+        Everybody is told of the workers, nobody of visitors: those may come and go by the thousand.
+        """
         with self._lock:
             if member.address in self.members:
                 return False
             others = list(self.members.values())
             self.members[member.address] = member
         for other in others:
-            member.tell(frames.peer(other.address, other.since))
-            other.tell(frames.peer(member.address, member.since))
+            if not is_visitor(other.address):
+                member.tell(frames.peer(other.address, other.since))
+            if not is_visitor(member.address):
+                other.tell(frames.peer(member.address, member.since))
         return True
 
     def leave(self, member: Member) -> None:
-        """Forget a worker and what it has asked for, and tell the others."""
+        """Forget somebody and what it has asked for; of a worker the others are told."""
         with self._lock:
             if self.members.get(member.address) is not member:
                 return
             del self.members[member.address]
             for channel in [c for c, asking in self._channels.items() if member in asking]:
                 self._without(channel, member)
-            others = list(self.members.values())
+            others = [] if is_visitor(member.address) else list(self.members.values())
         for other in others:
             other.tell(frames.gone(member.address))
 

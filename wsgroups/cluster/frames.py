@@ -8,23 +8,24 @@ from struct import Struct, error
 from wsgroups.cluster.bus import LARGEST_MESSAGE
 
 _HEAD = Struct("!IB")
-_SEND = Struct("!IBH")
+_SEND = Struct("!IBI")
 _PUBLISH = Struct("!IBI")
-_PEER = Struct("!IBHQ")
+_PEER = Struct("!IBIQ")
 _NUMBER = Struct("!IBQ")
 
-_ADDRESS, _LONG, _PEER_BODY, _QUAD = Struct("!H"), Struct("!I"), Struct("!HQ"), Struct("!Q")
+_LONG, _PEER_BODY, _QUAD = Struct("!I"), Struct("!IQ"), Struct("!Q")
 
 HEAD_SIZE = _HEAD.size
+SENT_AT = _SEND.size  # where the message begins in a SEND frame
 _LARGEST = LARGEST_MESSAGE + (1 << 20)  # and its channel
 
 
 class Kind(IntEnum):
     """What a frame says."""
 
-    PEER = 1  # address u16, sequence u64: a worker says who it is; the hub, who has come
-    GONE = 2  # address u16: the worker there has left
-    SEND = 3  # address u16, message
+    PEER = 1  # address u32, sequence u64: a worker says who it is; the hub, who has come
+    GONE = 2  # address u32: the worker there has left
+    SEND = 3  # address u32, message
     PUBLISH = 4  # size of the channel u32, channel, message
     SUBSCRIBE = 5  # channel
     UNSUBSCRIBE = 6  # channel
@@ -43,17 +44,17 @@ class FrameError(ValueError):
 
 def peer(address: int, since: int) -> bytes:
     """Return a PEER frame."""
-    return _PEER.pack(10, Kind.PEER, address, since)
+    return _PEER.pack(12, Kind.PEER, address, since)
 
 
 def gone(address: int) -> bytes:
     """Return a GONE frame."""
-    return _SEND.pack(2, Kind.GONE, address)
+    return _SEND.pack(4, Kind.GONE, address)
 
 
 def send(address: int, data: bytes) -> bytes:
     """Return a SEND frame."""
-    return _SEND.pack(2 + len(data), SEND, address) + data
+    return _SEND.pack(4 + len(data), SEND, address) + data
 
 
 def publish(channel: bytes, data: bytes) -> bytes:
@@ -74,7 +75,7 @@ def number(kind: Kind, value: int) -> bytes:
 
 def address_of(frame: bytes) -> int:
     """Return the address in a SEND or GONE frame."""
-    address: int = _unpack(_ADDRESS, frame)[0]
+    address: int = _unpack(_LONG, frame)[0]
     return address
 
 

@@ -47,15 +47,21 @@ class Hub:
         self._server: asyncio.AbstractServer | None = None
         self._judging: asyncio.TimerHandle | None = None
 
-    async def start(self, path: str) -> None:
+    async def start(self, at: str | socket.socket) -> None:
         """Listen on a Unix socket.
+
+        Args:
+            at: its path, which is made for the user alone, or one that is bound already.
 
         Raises:
             OSError: when that is not possible.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: HubLink(self), path)
-        os.chmod(path, 0o600)
+        if isinstance(at, str):
+            self._server = await loop.create_unix_server(lambda: HubLink(self), at)
+            os.chmod(at, 0o600)
+        else:
+            self._server = await loop.create_unix_server(lambda: HubLink(self), sock=at)
 
     async def stop(self) -> None:
         """Let all workers go."""

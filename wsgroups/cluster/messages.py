@@ -9,7 +9,7 @@ TEXT, BINARY, CLOSE, ANSWER = 1, 2, 8, 16
 
 Key: TypeAlias = str | int | bytes | None
 
-_ONE = Struct("!BqHIHBI")  # what, id, flags, token, address, kind and size of the key
+_ONE = Struct("!BqHIIBI")  # what, id, flags, token, address, kind and size of the key
 _MANY = Struct("!BIBI")  # what, how many are left out, kind and size of the key
 _ANSWER = Struct("!BIB")  # what, token, result
 _NO_KEY = b""

@@ -1,4 +1,7 @@
-"""`python -m wsgroups app:handle`: the options of ServerConfig, and a few of its own."""
+"""`python -m wsgroups app:handle`: the options of ServerConfig, and a few of its own.
+
+`send`, `close` and `ls` stand in `sending`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from rich.logging import RichHandler
 
 from wsgroups.command.importer import load
 from wsgroups.command.reload import run_with_reload
+from wsgroups.command.sending import close, ls, send
 from wsgroups.connection.tally import set_log_level
 from wsgroups.errors import TargetError
 from wsgroups.policy import ServerConfig
@@ -74,7 +78,35 @@ def _option(field: Field[Any], kind: Any) -> Callable[[Callable[..., None]], Cal
     )
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _WithCommands(click.Command):
+    """The command that serves, and those that send to what it serves, by their names."""
+
+    others: typing.ClassVar = {"send": send, "close": close, "ls": ls}
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Return what is to be done: `args[0]` may name another command."""
+        other = self.others.get(args[0]) if args else None
+        if other is None:
+            return super().make_context(info_name, args, parent, **extra)
+        return other.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Do it."""
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+
+@click.command(
+    cls=_WithCommands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="To send to the sockets of a server that runs with --bus: python -m wsgroups send, "
+    "close and ls, each with --help. An application in a file send.py is send:handle.",
+)
 @click.argument("target", metavar="MODULE[:HANDLE]")
 @_config_options
 @click.option(
@@ -100,6 +132,8 @@ def main(target: str, log_level: str, reload: bool, **config: Any) -> None:
                 raise click.UsageError("--fd and --reload: only this process has inherited it")
             if config["workers"] != 1:
                 raise click.UsageError("--workers and --reload: --reload starts one process")
+            if config["bus"] is not None:
+                raise click.UsageError("--bus and --reload: --reload starts one process")
             run_with_reload(sys.argv)
             return
         if needs_supervisor(config):

@@ -53,7 +53,8 @@ def open_sockets(config: ServerConfig) -> Listening:
     if config.uds is not None:
         if not hasattr(socket, "AF_UNIX"):
             raise OSError("this system has no Unix sockets for Python: use host and port")
-        return _unix_socket(config.uds, config)
+        owner = _owner(config.uds_owner)
+        return open_unix_socket(config.uds, config.uds_mode, owner, config.backlog)
     return Listening(_tcp_sockets(config))
 
 
@@ -185,8 +186,23 @@ class _SocketFile:
             logger.warning("the Unix socket could not be removed: %s", error)
 
 
-def _unix_socket(path: str, config: ServerConfig) -> Listening:
-    user, group = _owner(config.uds_owner)
+def open_unix_socket(
+    path: str,
+    mode: int | None = None,
+    owner: tuple[int, int] = (-1, -1),
+    backlog: int = socket.SOMAXCONN,
+) -> Listening:
+    """Return a Unix socket at a path. A file that a killed server has left there is replaced.
+
+    Args:
+        path: where it is to be.
+        mode: its permissions; None: by the umask.
+        owner: user and group; -1 leaves one as it is.
+        backlog: connections that the kernel keeps waiting.
+
+    Raises:
+        OSError: with the path in its message.
+    """
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
             os.unlink(path)  # left behind by a server that was killed
@@ -195,8 +211,8 @@ def _unix_socket(path: str, config: ServerConfig) -> Listening:
     try:
         sock.bind(path)
         file = _SocketFile(path)
-        file.grant(config.uds_mode, user, group)
-        sock.listen(config.backlog)  # until here every connect is refused, whatever the mode
+        file.grant(mode, *owner)
+        sock.listen(backlog)  # until here every connect is refused, whatever the mode
         sock.setblocking(False)
     except OSError as error:
         Listening([sock], file).close()

@@ -35,8 +35,8 @@ def run(app: Runnable, *, on_start: Callable[[Server], None] | None = None, **co
     `NOTIFY_SOCKET` is told when it listens and when it begins to stop. With certificates from files
     SIGHUP reads them anew.
 
-    With `workers` above 1 this process serves nothing itself: it runs its own command line once
-    more for each worker, and in those this function serves.
+    With `workers` above 1, or with `bus`, this process serves nothing itself: it runs its own
+    command line once more for each worker, and in those this function serves.
 
     Args:
         app: a Handle.
@@ -61,7 +61,8 @@ def run(app: Runnable, *, on_start: Callable[[Server], None] | None = None, **co
 
 def needs_supervisor(config: dict[str, Any]) -> bool:
     """True when `run` would start workers: the application itself is not needed then."""
-    return config.get("workers", 1) != 1 and not is_worker()
+    wanted = config.get("workers", 1) != 1 or config.get("bus") is not None
+    return wanted and not is_worker()
 
 
 def run_supervisor(config: dict[str, Any], on_start: Callable[[str], None] | None = None) -> None:

@@ -369,6 +369,8 @@ def serve(app: Application, **config: Any) -> Server:
         raise ValueError(
             "workers: a server inside a loop is one process; run() and the command start several"
         )
+    if config.get("bus") is not None:
+        raise ValueError("bus: a server inside a loop keeps none; run() and the command do")
     return Server(app, ServerConfig(**config))
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
+import heapq
 import logging
+import os
 import threading
 import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from wsgroups.cluster.bus import LARGEST_MESSAGE, OUTBOX_LIMIT, Bus
+from wsgroups.cluster.describing import (
+    DESCRIBE,
+    Description,
+    decode_question,
+    encode_description,
+)
 from wsgroups.cluster.messages import (
     BINARY,
     CLOSE,
@@ -26,6 +33,7 @@ from wsgroups.cluster.messages import (
     encode_many,
     encode_one,
 )
+from wsgroups.cluster.owners import OVERHEAD, Owners
 from wsgroups.enums import ConnectionFlags, SendResult, SocketStatus
 from wsgroups.ids import SEQUENCE_BITS, sequence
 from wsgroups.surface.websocket import SocketSet, WebSocket
@@ -36,9 +44,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wsgroups")
 
 _GROUP, _GROUP_OF_PORT, _ROOM = b"g", b"p", b"r"
-_ANSWER_WITHIN = 5.0  # seconds for another worker to tell what it did
 _PATIENCE = 1.0  # seconds that a thread waits for a bus that is behind
-_OVERHEAD = 1 << 16  # bytes that a message may take beside its payload
+_SHOWN = 100  # groups, and rooms, that a description names
+_LOOKED_AT = 10_000  # rooms that are looked at for it
 
 
 def group_channel(name: str, port: int | None) -> bytes:
@@ -70,10 +78,9 @@ class Elsewhere:
         self._bus = bus
         self._handle = handle
         self._loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self._tokens = itertools.count(1)
+        self._owners = Owners(bus)
         self._changed: set[bytes] = set()
         self._lock = threading.RLock()  # a `__del__` may run anywhere, and leave a room
-        self._awaited: dict[int, asyncio.Future[int]] = {}
 
     # --- to others --------------------------------------------------------------------------
 
@@ -85,7 +92,7 @@ class Elsewhere:
         self, id: int, is_binary: bool, data: bytes, flags: int = 0, key: Key = None
     ) -> SendResult:
         """Send a message to the worker that has the socket."""
-        if not self._may_live(id):
+        if not self._owners.may_live(id):
             return SendResult.GONE
         if not self._has_room(data):
             return SendResult.DROPPED
@@ -95,7 +102,7 @@ class Elsewhere:
 
     def disconnect(self, id: int, payload: bytes) -> None:
         """Have the worker that has the socket begin the close handshake."""
-        if self._may_live(id):
+        if self._owners.may_live(id):
             self._bus.send(id >> SEQUENCE_BITS, encode_one(One(CLOSE, id, payload)))
 
     async def deliver(
@@ -105,24 +112,7 @@ class Elsewhere:
 
         `QUEUED` means that it has not answered within five seconds. In any loop.
         """
-        if not self._may_live(id):
-            return SendResult.GONE
-        if len(data) > LARGEST_MESSAGE - _OVERHEAD:
-            return SendResult.DROPPED
-        await self._bus.drain()
-        token = next(self._tokens) & 0xFFFFFFFF
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[int] = loop.create_future()
-        self._awaited[token] = done
-        what = BINARY if is_binary else TEXT
-        message = One(what, id, data, flags, key, token, self._bus.address)
-        self._bus.send(id >> SEQUENCE_BITS, encode_one(message))
-        try:
-            return SendResult(await asyncio.wait_for(done, _ANSWER_WITHIN))
-        except TimeoutError:
-            return SendResult.QUEUED if self._may_live(id) else SendResult.GONE
-        finally:
-            self._awaited.pop(token, None)
+        return await self._owners.deliver(BINARY if is_binary else TEXT, id, data, flags, key)
 
     def publish(
         self, channel: bytes, is_binary: bool, data: bytes, excluded: Collection[int], key: Key
@@ -162,16 +152,12 @@ class Elsewhere:
         for channel in changed:
             (self._bus.subscribe if self._set_of(channel) else self._bus.unsubscribe)(channel)
 
-    def _may_live(self, id: int) -> bool:
-        """False when it is known that nobody has the socket."""
-        return id >> SEQUENCE_BITS != self._bus.address and self._bus.peers.may_have(id)
-
     def _has_room(self, data: bytes) -> bool:
         """False when a message is too large, or the bus so far behind that it would be lost.
 
         A plain thread waits a moment first. A loop has others to serve, and may `drain`.
         """
-        if len(data) > LARGEST_MESSAGE - _OVERHEAD:
+        if len(data) > LARGEST_MESSAGE - OVERHEAD:
             logger.warning("a message of %d bytes is too large for other workers", len(data))
             return False
         if self._bus.backlog < OUTBOX_LIMIT // 2 or asyncio._get_running_loop() is not None:
@@ -187,22 +173,17 @@ class Elsewhere:
 
     def received(self, data: bytes) -> None:
         """Do what another worker asks for one socket, or hear what it did."""
+        if data[:1] == bytes((DESCRIBE,)):
+            token, address = decode_question(data)
+            self._bus.send(address, encode_description(token, self._describe()))
+            return
         message = decode_sent(data)
         if isinstance(message, Answer):
-            self._hear(message)
-            return
-        socket = WebSocket(message.id)
-        if message.what == CLOSE:
-            socket.disconnect(message.data[2:].decode(), int.from_bytes(message.data[:2], "big"))
+            self._owners.hear(message.token, message.result)
             return
         result = SendResult.GONE
         if message.id >> SEQUENCE_BITS == self._bus.address:  # otherwise it would go round
-            result = socket.send(
-                message.data,
-                is_text=message.what == TEXT,
-                flags=ConnectionFlags(message.flags) if message.flags else ConnectionFlags.NONE,
-                key=message.key,
-            )
+            result = _do(message)
         if message.token:
             self._bus.send(message.address, encode_answer(Answer(message.token, result)))
 
@@ -223,17 +204,23 @@ class Elsewhere:
         """The bus has lost something."""
         self.lost += count
 
-    def _hear(self, answer: Answer) -> None:
-        done = self._awaited.get(answer.token)
-        if done is None:
-            return
+    def came(self, address: int) -> None:
+        """A worker is there."""
 
-        def settle() -> None:
-            if not done.done():
-                done.set_result(answer.result)
+    def left(self, address: int) -> None:
+        """A worker has ended."""
 
-        with contextlib.suppress(RuntimeError):  # nobody waits any more: that loop is closed
-            done.get_loop().call_soon_threadsafe(settle)
+    def _describe(self) -> Description:
+        """Say what is here, of groups and rooms the largest."""
+        groups = {
+            name if port is None else f"{name} on port {port}": len(group)
+            for (port, name), group in list(self._handle.groups.items())
+        }
+        looked_at, left_out = self._handle.list_rooms(_LOOKED_AT)
+        rooms = {room.name: len(room) for room in looked_at}
+        left_out += max(0, len(groups) - _SHOWN) + max(0, len(rooms) - _SHOWN)
+        sockets = sum(groups.values())
+        return Description(os.getpid(), sockets, _largest(groups), _largest(rooms), left_out)
 
     def _set_of(self, channel: bytes) -> SocketSet | None:
         kind, name = channel[:1], channel[1:]
@@ -245,3 +232,22 @@ class Elsewhere:
         if kind == _ROOM:
             return self._handle.find_room(decoded)
         return self._handle.groups.get((port, decoded))
+
+
+def _largest(counts: dict[str, int]) -> dict[str, int]:
+    return dict(heapq.nlargest(_SHOWN, counts.items(), key=lambda item: item[1]))
+
+
+def _do(message: One) -> SendResult:
+    """Do what is asked for a socket of this worker, and say what became of it."""
+    socket = WebSocket(message.id)
+    if message.what == CLOSE:
+        is_gone = socket.is_dead()
+        socket.disconnect(message.data[2:].decode(), int.from_bytes(message.data[:2], "big"))
+        return SendResult.GONE if is_gone else SendResult.OK
+    return socket.send(
+        message.data,
+        is_text=message.what == TEXT,
+        flags=ConnectionFlags(message.flags) if message.flags else ConnectionFlags.NONE,
+        key=message.key,
+    )

@@ -279,6 +279,10 @@ class Handle:
         """Return the room of that name if there is one; `room` makes it."""
         return self._rooms.find(name)
 
+    def list_rooms(self, count: int) -> tuple[list[Room], int]:
+        """Return so many rooms at most, and how many there are beside them."""
+        return self._rooms.some(count)
+
     # --- running ----------------------------------------------------------------------------
 
     def run(self, **config: Any) -> None:

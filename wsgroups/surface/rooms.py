@@ -36,6 +36,12 @@ class Rooms:
         """Return the room of that name if there is one."""
         return self._rooms.get(name)
 
+    def some(self, count: int) -> tuple[list[Room], int]:
+        """Return so many rooms at most, and how many there are beside them."""
+        references = self._rooms.valuerefs()
+        found = (reference() for reference in references[:count])
+        return [room for room in found if room], max(0, len(references) - count)
+
     def share(self, channel_of: Callable[[str], bytes] | None) -> None:
         """Give each room, now and from now on, what other workers call it; None: they do not."""
         self._channel_of = channel_of

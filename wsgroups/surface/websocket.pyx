@@ -434,7 +434,7 @@ cdef class WebSocket:
 
     def send_json(self, value, key=None):
         """Send `value` as JSON text (orjson); as `send`. Returns a SendResult."""
-        return self.send(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode(), key=key)
+        return self.send(json_of(value), key=key)
 
     async def deliver(self, data, is_text=None, int flags=0, key=None):
         """Send one message as soon as no more than `write_high_water` bytes wait for the peer.
@@ -514,6 +514,18 @@ cdef object checked_key(key):
     raise TypeError(f"key takes a str, int or bytes, not {type(key).__name__}")
 
 
+def message_of(data, is_text=None, key=None):
+    """What `send` would make of its arguments: whether it is binary, its bytes, and the key."""
+    cdef Payload payload = Payload()
+    payload.fill(data, is_text)
+    return is_binary(payload), bytes_of(payload), checked_key(key)
+
+
+def json_of(value):
+    """The text that `send_json` makes of a value."""
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
 cdef Block* block_of(Payload payload) except NULL:
     """A frame with the payload's key."""
     cdef Block* block = block_frame(
@@ -578,7 +590,7 @@ cdef uint32_t mark_excluded(excluded) except? 0:
     return last_mark
 
 
-def _ids_of(excluded):
+def ids_of(excluded):
     """The valid ids named by a socket, an id, a set of sockets, or an iterable of these."""
     if isinstance(excluded, SocketSet):
         return excluded.ids()
@@ -587,7 +599,7 @@ def _ids_of(excluded):
         return [id] if 0 <= id <= MAX_ID else []
     if isinstance(excluded, (str, bytes)):
         raise TypeError(f"exclude takes sockets, ids and sets, not {type(excluded).__name__}")
-    return [id for part in excluded for id in _ids_of(part)]
+    return [id for part in excluded for id in ids_of(part)]
 
 
 cdef class SocketSet:
@@ -666,7 +678,7 @@ cdef class SocketSet:
         cdef Payload payload = Payload()
         payload.fill(data, is_text)
         payload.key = checked_key(key)
-        excluded = _ids_of(exclude) if exclude is not () else ()
+        excluded = ids_of(exclude) if exclude is not () else ()
         if elsewhere is not None and self.members.channel is not None:
             elsewhere.publish(
                 self.members.channel, is_binary(payload), bytes_of(payload), excluded, payload.key
@@ -720,8 +732,7 @@ cdef class SocketSet:
 
     def send_json(self, value, exclude=(), key=None):
         """Send `value` as JSON text to every member; encoded once. Returns how many."""
-        text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
-        return self.send(text, exclude, key=key)
+        return self.send(json_of(value), exclude, key=key)
 
     def send_to_all(self, data):
         """Send one message to every member. Returns how many."""
