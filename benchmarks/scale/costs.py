@@ -108,6 +108,7 @@ class BrokerCosts:
         subscription_bytes: for each further one to it.
         connection_bytes: for a connection.
         base_bytes: of the broker with nobody there.
+        interest_bytes: of a worker's client for each subscription.
         samples: what `together` and `alone` were made of.
     """
 
@@ -121,6 +122,7 @@ class BrokerCosts:
     subscription_bytes: float
     connection_bytes: float
     base_bytes: float
+    interest_bytes: float
     samples: tuple[Sample, ...]
 
     def passing(self, rate: float) -> Passing:
@@ -169,7 +171,7 @@ class WorkerCosts:
         sequence_bytes: for the last number of one (sender, channel).
         peer_bytes: for another worker that is known.
         peer_come: CPU µs of each of 8,192 workers that come to be known, one after the other.
-        interest_bytes: for a channel that is asked for.
+        channel_bytes: for a channel that is asked for, without the broker's client.
         idle_bytes: for a socket, without the kernel's.
         echo: CPU µs for a message by id to a socket, at most: an echo is read as well.
         delivery: CPU µs for one member of a group send.
@@ -182,7 +184,7 @@ class WorkerCosts:
     sequence_bytes: float
     peer_bytes: float
     peer_come: float
-    interest_bytes: float
+    channel_bytes: float
     idle_bytes: float
     echo: float
     delivery: float

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks.proc import CpuClock, read_cpu, read_memory
+from wsgroups.cluster.letters import HEAD_SIZE, Kind, Letter, encode
 
 from .brokers import Broker
 from .costs import LARGE, SMALL, BrokerCosts, Pace, Passing, Price, Sample
@@ -18,7 +20,8 @@ SUBSCRIBERS = 0, 1, 10, 100
 RUNS = 5  # the least counts: what disturbs only adds
 CONNECTIONS = 500
 SUBSCRIPTIONS = 100_000
-SUBJECT = "wsgroups.set.0123456789abcdef"
+SUBJECT = f"wsgroups.on.{0:040x}"
+PAGE = 4096
 
 
 def measure_broker(
@@ -27,6 +30,7 @@ def measure_broker(
     wire: Wire,
     clients: dict[str, Passing],
     paces: tuple[Pace, ...],
+    interest: float,
     say: Say,
 ) -> BrokerCosts:
     """Return all costs of a broker that nobody has talked to yet.
@@ -37,6 +41,7 @@ def measure_broker(
         wire: its protocol.
         clients: what its client costs, `together` and `alone`; their broker part is not looked at.
         paces: what was measured between these.
+        interest: bytes of a subscription in the client.
         say: called with a line for each part.
     """
     base = float(read_memory(broker.pid).resident)
@@ -53,8 +58,20 @@ def measure_broker(
         **subscriptions,
         connection_bytes=connection,
         base_bytes=base,
+        interest_bytes=interest,
         samples=samples,
     )
+
+
+def make_letter(size: int) -> bytes:
+    """Return a message between workers, of so many bytes with its head."""
+    body = b"x" * (size - HEAD_SIZE)
+    return encode(Letter(Kind.MESSAGE, 5, 7, 1, 1, 0, 1, body), LARGE)[0]
+
+
+def resident() -> int:
+    """Return the bytes that this process has in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
 # --- messages -------------------------------------------------------------------------------
@@ -138,7 +155,7 @@ def measure_connections(broker: Broker, wire: Wire) -> float:
 
 def measure_subscriptions(broker: Broker, wire: Wire) -> dict[str, float]:
     """Return CPU and memory of subscriptions, under the names that `BrokerCosts` has for them."""
-    subjects = [f"wsgroups.set.{number:016x}" for number in range(SUBSCRIPTIONS)]
+    subjects = [f"wsgroups.on.{number:040x}" for number in range(SUBSCRIPTIONS)]
     asking = b"".join(wire.subscribe(each, at) for at, each in enumerate(subjects, 1))
     leaving = b"".join(wire.unsubscribe(each, at) for at, each in enumerate(subjects, 1))
     with Crowd(broker, wire, 3) as crowd:

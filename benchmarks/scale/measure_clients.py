@@ -11,19 +11,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import nats
-import redis.asyncio
 import uvloop
 
 from benchmarks.proc import read_cpu
+from wsgroups.cluster.counting import Following
+from wsgroups.cluster.letters import decode
+from wsgroups.cluster.nats import NatsSession
+from wsgroups.cluster.redis import RedisSession
+from wsgroups.cluster.session import Session
 
 from . import wires
 from .brokers import Broker
 from .costs import LARGE, PACED, SMALL, Pace, Passing, Price
-from .measure_brokers import RUNS, SUBJECT
+from .measure_brokers import RUNS, SUBJECT, make_letter, resident
 from .wires import NatsWire, RedisWire, Wire
 
 COUNT = 20_000  # messages together
@@ -31,24 +34,33 @@ COUNT_ALONE = 500
 RATES = 1_000, 3_000, 10_000, 30_000  # messages a second
 APART = 0.001  # seconds between messages that travel alone
 GATHERED = 100  # messages that are given to the client before it waits
+SUBSCRIPTIONS = 20_000
 _NOTHING = Price(0.0, 0.0)
-
-Publish = Callable[[list[bytes]], Awaitable[None]]
+_SUBJECT = SUBJECT.encode()
 
 
 class Client:
-    """What is to be measured: a client of a broker.
+    """A worker's connection to a broker, which follows the numbers of what comes.
 
     Attributes:
-        publish: give it some messages; they are on their way a moment later.
-        settle: wait until the broker has them.
+        session: the connection.
         got: messages that have come.
     """
 
-    def __init__(self, publish: Publish, settle: Callable[[], Awaitable[object]]) -> None:
-        self.publish = publish
-        self.settle = settle
+    def __init__(self) -> None:
+        self.session: Session
         self.got = 0
+        self._following = Following(0)
+
+    def take(self, subject: bytes, payload: bytes) -> None:
+        """Something has come."""
+        self._following.take(subject, decode(payload))
+        self.got += 1
+
+    async def publish(self, payload: bytes, count: int) -> None:
+        """Publish so many letters."""
+        size = len(payload)
+        await self.session.publish([(_SUBJECT, make_letter(size)) for _ in range(count)])
 
 
 Connect = Callable[[Broker], AbstractAsyncContextManager[Client]]
@@ -56,56 +68,33 @@ Connect = Callable[[Broker], AbstractAsyncContextManager[Client]]
 
 @asynccontextmanager
 async def nats_client(broker: Broker) -> AsyncIterator[Client]:
-    """nats-py, which tells its callback of each message."""
-    connection = await nats.connect(f"nats://127.0.0.1:{broker.port}", no_echo=True)
-
-    async def publish(messages: list[bytes]) -> None:
-        for message in messages:
-            await connection.publish(SUBJECT, message)
-
-    client = Client(publish, connection.flush)
-
-    async def count(_: object) -> None:
-        client.got += 1
-
-    await connection.subscribe(SUBJECT, cb=count)
-    await connection.flush()
-    try:
-        yield client
-    finally:
-        await connection.close()
+    """What the bus over NATS is made of."""
+    client = Client()
+    client.session = await NatsSession.open(f"nats://127.0.0.1:{broker.port}", client.take)
+    yield client
+    await client.session.close()
 
 
 @asynccontextmanager
 async def redis_client(broker: Broker) -> AsyncIterator[Client]:
-    """redis-py: one connection to publish, many messages in a pipeline, and one that listens."""
-    connection = redis.asyncio.Redis(host="127.0.0.1", port=broker.port)
+    """What the bus over Redis is made of."""
+    client = Client()
+    client.session = await RedisSession.open(f"redis://127.0.0.1:{broker.port}", client.take)
+    yield client
+    await client.session.close()
 
-    async def publish(messages: list[bytes]) -> None:
-        pipeline = connection.pipeline(transaction=False)
-        for message in messages:
-            pipeline.publish(SUBJECT, message)
-        await pipeline.execute()
 
-    async def settle() -> None:
-        """It has answered already."""
+def measure_interest(broker: Broker, connect: Connect) -> float:
+    """Return the bytes of a worker for each subscription, in its client."""
+    subjects = [b"wsgroups.on.%040x" % number for number in range(SUBSCRIPTIONS)]
 
-    client = Client(publish, settle)
-    listening = connection.pubsub(ignore_subscribe_messages=True)
-    await listening.subscribe(SUBJECT)
+    async def subscribe() -> float:
+        async with connect(broker) as client:
+            before = resident()
+            await client.session.subscribe(subjects)
+            return (resident() - before) / SUBSCRIPTIONS
 
-    async def count() -> None:
-        async for _ in listening.listen():
-            client.got += 1
-
-    task = asyncio.create_task(count())
-    try:
-        yield client
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await listening.aclose()  # type: ignore[no-untyped-call]
-        await connection.aclose()
+    return uvloop.run(subscribe())
 
 
 def measure_client(broker: Broker, connect: Connect, wire: Wire) -> dict[str, Passing]:
@@ -113,7 +102,7 @@ def measure_client(broker: Broker, connect: Connect, wire: Wire) -> dict[str, Pa
     sends: dict[str, list[float]] = {"together": [], "alone": []}
     receives: dict[str, list[float]] = {"together": [], "alone": []}
     for size in (SMALL, LARGE):
-        payload = b"x" * size
+        payload = make_letter(size)
         for way in sends:
             runs = [
                 uvloop.run(_measure(broker, connect, wire, payload, way == "alone"))
@@ -142,6 +131,8 @@ async def _pace(broker: Broker, name: str, connect: Connect, rate: int) -> Pace:
     """From another process: a thread of this one would have to wait for the interpreter."""
     count = rate // 2
     async with connect(broker) as client:
+        await client.session.subscribe([_SUBJECT])
+        await asyncio.sleep(0.1)
         words = (name, broker.port, rate, count, PACED)
         command = [sys.executable, "-m", "benchmarks.scale.pacer", *map(str, words)]
         cpu = read_cpu(broker.pid)
@@ -164,9 +155,11 @@ async def _measure(
     broker: Broker, connect: Connect, wire: Wire, payload: bytes, is_alone: bool
 ) -> tuple[float, float]:
     async with connect(broker) as client:
-        await client.publish([payload])
-        await client.settle()
+        await client.publish(payload, 1)
+        await client.session.sync()
         send = await _sending(client, payload, is_alone)
+        await client.session.sync()
+        await client.session.subscribe([_SUBJECT])
         await asyncio.sleep(0.1)
         before, count = client.got, COUNT_ALONE if is_alone else COUNT
         other = threading.Thread(
@@ -186,8 +179,8 @@ async def _sending(client: Client, payload: bytes, is_alone: bool) -> float:
     if not is_alone:
         began = time.thread_time()
         for _ in range(COUNT // GATHERED):
-            await client.publish([payload] * GATHERED)
-            await client.settle()
+            await client.publish(payload, GATHERED)
+            await client.session.sync()
         return (time.thread_time() - began) * 1e6 / COUNT
     began = time.thread_time()
     for _ in range(COUNT_ALONE):
@@ -196,7 +189,7 @@ async def _sending(client: Client, payload: bytes, is_alone: bool) -> float:
     began = time.thread_time()
     for _ in range(COUNT_ALONE):
         await asyncio.sleep(APART)
-        await client.publish([payload])
+        await client.publish(payload, 1)
     return (time.thread_time() - began - idle) * 1e6 / COUNT_ALONE
 
 

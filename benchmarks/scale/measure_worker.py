@@ -13,25 +13,26 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import uvloop
 
 from benchmarks.layout import RESULTS
 from benchmarks.proc import read_cpu
 from wsgroups import Handle, HandlerStatus, Request, WebSocket, testing
+from wsgroups.cluster.counting import Following
+from wsgroups.cluster.letters import Kind, Letter
 from wsgroups.cluster.peers import Peers
 from wsgroups.cluster.unix import UnixBus
 
 from .costs import LARGE, SMALL, Passing, Price, WorkerCosts
+from .measure_brokers import resident
 
 CHANNEL = b"r0123456789abcdef"
 SUBSCRIBERS = 7  # beside the sender: a host of eight workers
 TOGETHER, COUNT, COUNT_ALONE = 100, 10_000, 1_000
 RUNS = 5
-ENTRIES = 200_000
+ENTRIES, SENDERS = 200_000, 50
 PEERS = 8_192
-PAGE = 4096
 
 Say = Callable[[str], None]
 
@@ -53,6 +54,12 @@ class Counter:
     def gap(self, count: int) -> None:
         """As of `Receiver`."""
         raise RuntimeError(f"{count} messages are lost: what is measured is not what was meant")
+
+    def came(self, address: int) -> None:
+        """As of `Receiver`."""
+
+    def left(self, address: int) -> None:
+        """As of `Receiver`."""
 
 
 # --- the hub --------------------------------------------------------------------------------
@@ -170,29 +177,28 @@ def measure_hub_passing(window: int, count: int) -> Passing:
 def grown(fill: Callable[[], object]) -> float:
     """Return the bytes by which this process grows while something is filled."""
     gc.collect()
-    before = _resident()
+    before = resident()
     kept = fill()
-    after = _resident()
+    after = resident()
     del kept
     return float(after - before)
 
 
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
-
-
 def _sequences() -> object:
-    """Last numbers, by sender and a channel whose name the worker has anyway."""
-    channels = [number.to_bytes(8, "big") for number in range(1000)]
-    last: dict[tuple[int, bytes], int] = {}
-    for number in range(ENTRIES):
-        last[number // 1000 + 5000, channels[number % 1000]] = number + 100_000
-    return last
+    """Counts that are followed: of so many senders on each of some channels."""
+    following = Following(0)
+    for number in range(ENTRIES // SENDERS):
+        channel = b"rroom %016x" % number
+        for sender in range(SENDERS):
+            letter = Letter(Kind.MESSAGE, sender + 5000, 1 << 31, 1 << 20, 1 << 16, 0, 1, b"")
+            following.take(channel, letter)
+    return following
 
 
 def _interest() -> object:
-    """Names of channels in a set, as the worker's end of a bus keeps them."""
-    return {b"rroom %016x" % number for number in range(ENTRIES)}
+    """Names of channels, as the worker's ends of the hub and of a broker keep them."""
+    names = [b"rroom %016x" % number for number in range(ENTRIES)]
+    return set(names), {b"wsgroups.on.%040x" % at: name for at, name in enumerate(names)}
 
 
 def measure_peers() -> tuple[float, float]:
@@ -267,7 +273,7 @@ def measure_worker(say: Say) -> WorkerCosts:
         sequence_bytes=grown(_sequences) / ENTRIES,
         peer_bytes=peer_bytes,
         peer_come=peer_come,
-        interest_bytes=grown(_interest) / ENTRIES,
+        channel_bytes=grown(_interest) / ENTRIES,
         idle_bytes=_benchmark("idle"),
         echo=_benchmark("echo32-c100-k1"),
         delivery=_benchmark("group1"),

@@ -10,18 +10,18 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from wsgroups.cluster.letters import HEAD_SIZE, Presence, encode_presence
 from wsgroups.cluster.messages import BINARY, TEXT, Many, One, encode_many, encode_one
 
 from .costs import BrokerCosts, Costs, Passing
-from .load import Load, room_classes
-from .traffic import SEQUENCE_HEADER
+from .load import Load, RoomClass, room_classes
 from .wires import NatsWire
 
 HOUR = 3600.0  # seconds
-ONE_OVERHEAD = SEQUENCE_HEADER + len(encode_one(One(TEXT, 1, b"")))  # bytes
-MANY_OVERHEAD = SEQUENCE_HEADER + len(encode_many(Many(BINARY, b"")))  # bytes
-BEAT = SEQUENCE_HEADER + 8  # bytes
-SUBJECT = "wsgroups.set.0123456789abcdef"
+ONE_OVERHEAD = HEAD_SIZE + len(encode_one(One(TEXT, 1, b"")))  # bytes
+MANY_OVERHEAD = HEAD_SIZE + len(encode_many(Many(BINARY, b"")))  # bytes
+BEAT = HEAD_SIZE + len(encode_presence(Presence(0, False)))  # bytes
+SUBJECT = f"wsgroups.on.{0:040x}"
 
 
 class Beats(Enum):
@@ -85,7 +85,8 @@ class Traffic:
     Attributes:
         nodes: hosts.
         workers: processes with sockets.
-        places: connections to the broker: workers, or nodes where each has a gateway.
+        places: who sends and receives at the broker: workers, or nodes where each has a gateway.
+        connections: to the broker, with those that keep the numbers of nodes.
         sockets: open ones.
         rooms: that have members.
         ids, room_sends, group_sends, beats: through the broker.
@@ -104,6 +105,7 @@ class Traffic:
     nodes: int
     workers: int
     places: int
+    connections: int
     sockets: int
     rooms: float
     ids: Flow
@@ -156,6 +158,7 @@ def simulate(load: Load, nodes: int, design: Design = AS_BUILT) -> Traffic:
     sockets = workers * load.sockets_per_worker
     rooms = _Rooms(load, nodes, design)
     places = nodes if design.has_gateways else workers
+    connections = nodes if design.has_gateways else workers + nodes
     by_id = sockets / load.id_interval
     group_sends = load.groups / load.group_interval
     beats = _beats(load, nodes, workers, design)
@@ -166,6 +169,7 @@ def simulate(load: Load, nodes: int, design: Design = AS_BUILT) -> Traffic:
         nodes=nodes,
         workers=workers,
         places=places,
+        connections=connections,
         sockets=sockets,
         rooms=rooms.count,
         ids=Flow(crossing, crossing, load.payload + ONE_OVERHEAD),
@@ -176,8 +180,8 @@ def simulate(load: Load, nodes: int, design: Design = AS_BUILT) -> Traffic:
         hub_coming=to_neighbours + rooms.hub_coming + group_sends + 2 * near,
         hub_going=to_neighbours + rooms.hub_going + group_sends * (per_node - 1) + 2 * near,
         subscribes=rooms.subscribes,
-        interest=rooms.interest + load.groups * places + 2 * places,
-        subjects=rooms.subjects + load.groups + places + 1,
+        interest=rooms.interest + load.groups * places + 2 * connections,
+        subjects=rooms.subjects + load.groups + connections + 1,
         sequences=rooms.sequences,
         peers=float(workers) * workers,
         socket_messages=by_id,
@@ -187,8 +191,9 @@ def simulate(load: Load, nodes: int, design: Design = AS_BUILT) -> Traffic:
 
 def _beats(load: Load, nodes: int, workers: int, design: Design) -> Flow:
     if design.beats is Beats.WORKERS:
+        tellers = workers + nodes  # who keeps a node's number tells that it is there, too
         return Flow(
-            workers / load.beat_interval, workers * (workers - 1.0) / load.beat_interval, BEAT
+            tellers / load.beat_interval, tellers * (tellers - 1.0) / load.beat_interval, BEAT
         )
     told = nodes - 1.0 if design.beats is Beats.NODES else min(3.0, nodes - 1.0)
     # To all it is one message that the broker copies, to three it is three.
@@ -214,7 +219,7 @@ class _Rooms:
             self.deliveries += rate * (each.size - 1)
             self._talk(load, design, nodes, each.size, rate)
             self._ask(design, nodes, workers, each.size, each.count, moves)
-            self._number(design, places, each.size, each.count, rate / each.count)
+            self._number(load, design, places, each, rate / each.count)
 
     def _talk(self, load: Load, design: Design, nodes: int, size: int, rate: float) -> None:
         """Messages of rooms of one size, of which there are so many a second in all."""
@@ -256,14 +261,22 @@ class _Rooms:
         self.subjects += count
         self.subscribes += first
 
-    def _number(self, design: Design, places: int, size: int, count: float, rate: float) -> None:
-        """Senders that each place with members has heard of late; of a home there is one."""
-        holding = places * (1.0 - (1.0 - 1.0 / places) ** size)
+    def _number(
+        self, load: Load, design: Design, places: int, each: RoomClass, rate: float
+    ) -> None:
+        """Senders that each place with members has heard of late; of a home there is one.
+
+        They are forgotten when the last member there has left: members that come and go are the
+        customers of a queue with as many servers as it needs, whose busy periods have this length.
+        """
+        holding = places * (1.0 - (1.0 - 1.0 / places) ** each.size)
         if design.interest is Interest.HOMES:
-            self.sequences += count * holding
+            self.sequences += each.count * holding
             return
-        heard = holding * -math.expm1(-rate * design.remembered / holding)
-        self.sequences += count * max(0.0, holding - 1.0) * heard
+        there = min(each.size / places, 50.0)  # members, in the mean; beyond, they never all leave
+        kept = min(design.remembered, load.move_interval * math.expm1(there) / there)
+        heard = holding * -math.expm1(-rate * kept / holding)
+        self.sequences += each.count * max(0.0, holding - 1.0) * heard
 
 
 # --- what it costs --------------------------------------------------------------------------
@@ -326,7 +339,7 @@ def bill(traffic: Traffic, load: Load, costs: Costs, broker: BrokerCosts) -> Bil
         worker_share=(locally + (0 if has_gateways else clients)) * 1e-6 / traffic.workers,
         hub_share=carried * 1e-6 / traffic.nodes,
         socket_share=sockets * 1e-6 / traffic.workers,
-        bus_bytes=_bus_bytes(traffic, costs),
+        bus_bytes=_bus_bytes(traffic, costs, broker),
         socket_bytes=_socket_bytes(traffic, load, costs),
         gateway_share=(clients if has_gateways else 0) * 1e-6 / traffic.nodes,
     )
@@ -340,19 +353,19 @@ def prices(traffic: Traffic, broker: BrokerCosts) -> Passing:
 def _broker_bytes(traffic: Traffic, broker: BrokerCosts) -> float:
     return (
         broker.base_bytes
-        + traffic.places * broker.connection_bytes
+        + traffic.connections * broker.connection_bytes
         + traffic.subjects * broker.subject_bytes
         + (traffic.interest - traffic.subjects) * broker.subscription_bytes
     )
 
 
-def _bus_bytes(traffic: Traffic, costs: Costs) -> float:
+def _bus_bytes(traffic: Traffic, costs: Costs, broker: BrokerCosts) -> float:
     worker = costs.worker
     by_address = 2 * float(traffic.places) * traffic.places  # numbers sent, and numbers heard
     kept = (
         (traffic.sequences + by_address) * worker.sequence_bytes
         + traffic.peers * worker.peer_bytes
-        + traffic.interest * worker.interest_bytes
+        + traffic.interest * (worker.channel_bytes + broker.interest_bytes)
     )
     return kept / traffic.places
 

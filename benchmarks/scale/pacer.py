@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 
-from .measure_brokers import SUBJECT
+from .measure_brokers import SUBJECT, make_letter
 from .wires import NatsWire, RedisWire, Wire, settle
 
 _SPIN = 0.0002  # seconds before a message in which sleeping would be late
@@ -15,7 +15,7 @@ WIRES: dict[str, Wire] = {"nats": NatsWire(), "redis": RedisWire()}
 
 def speak(wire: Wire, port: int, rate: float, count: int, size: int) -> None:
     """Publish so many messages, so many a second."""
-    message = wire.publish(SUBJECT, b"x" * size)
+    message = wire.publish(SUBJECT, make_letter(size))
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(wire.greeting())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-SEQUENCE_HEADER = 20  # bytes before each message: who sends, and its number
+from wsgroups.cluster.letters import HEAD_SIZE
 
 
 @dataclass(slots=True)
@@ -31,6 +31,8 @@ class Counted:
 class Cluster:
     """Workers by number, `workers_per_node` on each node, and what they ask for.
 
+    Behind them come the nodes themselves: who keeps a node's number tells that it is there, too.
+
     A message by id goes to one worker: over the hub of the host, or over the broker. A message for
     a set goes to the broker once, and from there to each worker that has members but the sender;
     those of its own host have it from the hub already and drop that copy.
@@ -38,13 +40,14 @@ class Cluster:
 
     def __init__(self, nodes: int, workers_per_node: int) -> None:
         self.workers = nodes * workers_per_node
+        self.tellers = self.workers + nodes
         self.workers_per_node = workers_per_node
         self.members: defaultdict[str, defaultdict[int, int]] = defaultdict(
             lambda: defaultdict(int)
         )
         self.counted = Counted()
-        # Each asks for its own address, and for the beats.
-        self.counted.subscriptions = self.counted.subscribes = 2 * self.workers
+        # Each asks for its own address and for signs of life.
+        self.counted.subscriptions = self.counted.subscribes = 2 * self.tellers
 
     def node_of(self, worker: int) -> int:
         """Return the host of a worker."""
@@ -88,13 +91,13 @@ class Cluster:
 
     def beat(self, sender: int, size: int) -> None:
         """Tell all others that a worker is alive."""
-        self._pass(size, [worker for worker in range(self.workers) if worker != sender])
+        self._pass(size, [worker for worker in range(self.tellers) if worker != sender])
 
     def _pass(self, size: int, to: list[int]) -> None:
         counted = self.counted
         counted.messages_in += 1
-        counted.bytes_in += size + SEQUENCE_HEADER
+        counted.bytes_in += size + HEAD_SIZE
         counted.messages_out += len(to)
-        counted.bytes_out += len(to) * (size + SEQUENCE_HEADER)
+        counted.bytes_out += len(to) * (size + HEAD_SIZE)
         for worker in to:
             counted.received[worker] += 1

@@ -14,13 +14,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from typing import IO, Any
 
+from wsgroups.cluster.letters import HEAD_SIZE
+
 from .brokers import Broker
 from .load import Load, draw_rooms
 from .model import BEAT, MANY_OVERHEAD, ONE_OVERHEAD
-from .traffic import SEQUENCE_HEADER, Cluster, Counted
+from .traffic import Cluster, Counted
 
 SECONDS = 20  # of a cluster's life that are played, as fast as it goes
-BEATS = "wsgroups.beats"
+BEATS = "wsgroups.all"
 
 
 @dataclass(slots=True)
@@ -46,12 +48,12 @@ class Script:
 
 def room_subject(number: int) -> str:
     """Return where a room is published."""
-    return f"wsgroups.set.{number:016x}"
+    return f"wsgroups.on.{number:040x}"
 
 
 def address_subject(worker: int) -> str:
     """Return where a worker is sent to."""
-    return f"wsgroups.to.{worker}"
+    return f"wsgroups.to.{worker:x}"
 
 
 def draw(load: Load, nodes: int, seed: int) -> Script:
@@ -59,7 +61,7 @@ def draw(load: Load, nodes: int, seed: int) -> Script:
     choose = random.Random(seed)
     cluster = Cluster(nodes, load.workers_per_node)
     orders = [
-        Orders([(address_subject(one), True), (BEATS, True)]) for one in range(cluster.workers)
+        Orders([(address_subject(one), True), (BEATS, True)]) for one in range(cluster.tellers)
     ]
     homes = _settle(cluster, load, orders, choose)
     _move(cluster, load, orders, homes, choose)
@@ -67,12 +69,12 @@ def draw(load: Load, nodes: int, seed: int) -> Script:
         rate = min(len(members) / load.speak_interval, load.room_limit)
         for _ in range(_count(rate * SECONDS, choose)):
             sender = choose.choice(members)
-            cluster.publish(sender, subject, load.payload + MANY_OVERHEAD - SEQUENCE_HEADER)
+            cluster.publish(sender, subject, load.payload + MANY_OVERHEAD - HEAD_SIZE)
             orders[sender].messages.append((subject, load.payload + MANY_OVERHEAD))
     _send_by_id(cluster, load, orders, choose)
-    for sender in range(cluster.workers):
+    for sender in range(cluster.tellers):
         for _ in range(_count(SECONDS / load.beat_interval, choose)):
-            cluster.beat(sender, BEAT - SEQUENCE_HEADER)
+            cluster.beat(sender, BEAT - HEAD_SIZE)
             orders[sender].messages.append((BEATS, BEAT))
     return Script(orders, cluster.counted)
 
@@ -114,7 +116,7 @@ def _send_by_id(cluster: Cluster, load: Load, orders: list[Orders], choose: rand
     sockets = cluster.workers * load.sockets_per_worker
     for _ in range(_count(sockets * SECONDS / load.id_interval, choose)):
         sender, owner = choose.randrange(cluster.workers), choose.randrange(cluster.workers)
-        if cluster.send(sender, owner, load.payload + ONE_OVERHEAD - SEQUENCE_HEADER):
+        if cluster.send(sender, owner, load.payload + ONE_OVERHEAD - HEAD_SIZE):
             size = load.payload + ONE_OVERHEAD
             orders[sender].messages.append((address_subject(owner), size))
 

@@ -11,8 +11,9 @@ from benchmarks.scale.costs import load as load_costs
 from benchmarks.scale.limits import NODES, USES, Model, used_up_at
 from benchmarks.scale.load import Load, draw_rooms, room_classes
 from benchmarks.scale.model import AS_BUILT, BEAT, Beats, Design, Interest, simulate
-from benchmarks.scale.traffic import SEQUENCE_HEADER, Cluster
+from benchmarks.scale.traffic import Cluster
 from benchmarks.scale.trial import SECONDS, draw
+from wsgroups.cluster.letters import HEAD_SIZE
 
 LOAD = Load(
     workers_per_node=4,
@@ -61,16 +62,16 @@ def test_a_cluster_on_paper_counts_as_brokers_do() -> None:
     cluster.publish(0, "room", 100)
     counted = cluster.counted
     assert (counted.messages_in, counted.messages_out, counted.through_hubs) == (1, 2, 1)
-    assert counted.bytes_out == 2 * (100 + SEQUENCE_HEADER)
+    assert counted.bytes_out == 2 * (100 + HEAD_SIZE)
     assert not cluster.send(0, 1, 100)  # over the hub
     assert cluster.send(0, 2, 100)
     assert (counted.messages_in, counted.messages_out, counted.through_hubs) == (2, 3, 2)
     assert not cluster.leave("room", 0)
     assert cluster.leave("room", 0)
-    cluster.beat(2, BEAT - SEQUENCE_HEADER)
-    assert counted.messages_out == 6
-    assert dict(counted.received) == {0: 1, 1: 2, 2: 1, 3: 2}
-    assert counted.subscriptions == 8 + 2
+    cluster.beat(2, BEAT - HEAD_SIZE)
+    assert counted.messages_out == 8
+    assert dict(counted.received) == {0: 1, 1: 2, 2: 1, 3: 2, 4: 1, 5: 1}
+    assert counted.subscriptions == 12 + 2
 
 
 def test_signs_of_life_grow_with_the_square_of_the_workers_unless_nodes_gossip() -> None:
