@@ -8,7 +8,7 @@ from benchmarks.machine import describe_machine
 
 from .brokers import find_program, nats_server, redis_server
 from .costs import BrokerCosts, Costs
-from .measure_brokers import Say, measure_broker
+from .measure_brokers import Say, in_new_process, measure_broker
 from .measure_clients import measure_client, measure_interest, measure_paces, nats_and_redis
 from .measure_worker import measure_worker
 
@@ -24,7 +24,7 @@ def measure(say: Say) -> Costs:
             clients = measure_client(broker, connect, wire)
             say(f"{version}: messages one by one")
             paces = measure_paces(broker, name, connect)
-            interest = measure_interest(broker, connect)
+            interest = in_new_process(measure_interest, broker, name)
         with start() as broker:  # a new one: nothing of the client's is in its memory
             tell = _prefixed(say, version)
             found[name] = measure_broker(version, broker, wire, clients, paces, interest, tell)

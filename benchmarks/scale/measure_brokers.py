@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.proc import CpuClock, read_cpu, read_memory
@@ -67,6 +69,12 @@ def make_letter(size: int) -> bytes:
     """Return a message between workers, of so many bytes with its head."""
     body = b"x" * (size - HEAD_SIZE)
     return encode(Letter(Kind.MESSAGE, 5, 7, 1, 1, 0, 1, body), LARGE)[0]
+
+
+def in_new_process(work: Callable[..., float], *arguments: object) -> float:
+    """Return what a function of a module returns in a process that has freed no memory yet."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def resident() -> int:

@@ -25,7 +25,7 @@ from wsgroups.cluster.peers import Peers
 from wsgroups.cluster.unix import UnixBus
 
 from .costs import LARGE, SMALL, Passing, Price, WorkerCosts
-from .measure_brokers import resident
+from .measure_brokers import in_new_process, resident
 
 CHANNEL = b"r0123456789abcdef"
 SUBSCRIBERS = 7  # beside the sender: a host of eight workers
@@ -201,18 +201,43 @@ def _interest() -> object:
     return set(names), {b"wsgroups.on.%040x" % at: name for at, name in enumerate(names)}
 
 
-def measure_peers() -> tuple[float, float]:
-    """Return bytes a peer, and CPU µs for each of many that come to be known."""
-    peers = Peers()
+def measure_peers() -> float:
+    """Return the CPU µs for each of many workers that come to be known."""
+    return _meet(Peers()) * 1e6 / PEERS
+
+
+def _meet(peers: Peers) -> float:
     began = time.thread_time()
     for address in range(PEERS):
-        peers.come(address, 1 << 46)
-    spent = time.thread_time() - began
+        peers.come(address, (1 << 46) + address)
+    return time.thread_time() - began
+
+
+def measure_sequences() -> float:
+    """Return the bytes of a count that is followed."""
+    return grown(_sequences) / ENTRIES
+
+
+def measure_channels() -> float:
+    """Return the bytes of a channel that is asked for."""
+    return grown(_interest) / ENTRIES
+
+
+def measure_peer_bytes() -> float:
+    """Return the bytes of a worker that is known."""
 
     def fill() -> object:
-        return [{**peers.known} for _ in range(50)]
+        kept = [Peers() for _ in range(8)]
+        for peers in kept:
+            _meet(peers)
+        return kept
 
-    return grown(fill) / (50 * PEERS), spent * 1e6 / PEERS
+    return grown(fill) / (8 * PEERS)
+
+
+def measure_room_bytes() -> float:
+    """Return the bytes of a room with one member."""
+    return asyncio.run(measure_rooms())
 
 
 async def measure_rooms() -> float:
@@ -266,17 +291,16 @@ def measure_worker(say: Say) -> WorkerCosts:
     say("the hub, messages alone")
     alone = measure_hub_passing(1, COUNT_ALONE)
     say("tables")
-    peer_bytes, peer_come = measure_peers()
     return WorkerCosts(
         hub_together=together,
         hub_alone=alone,
-        sequence_bytes=grown(_sequences) / ENTRIES,
-        peer_bytes=peer_bytes,
-        peer_come=peer_come,
-        channel_bytes=grown(_interest) / ENTRIES,
+        sequence_bytes=in_new_process(measure_sequences),
+        peer_bytes=in_new_process(measure_peer_bytes),
+        peer_come=measure_peers(),
+        channel_bytes=in_new_process(measure_channels),
         idle_bytes=_benchmark("idle"),
         echo=_benchmark("echo32-c100-k1"),
         delivery=_benchmark("group1"),
         membership_bytes=_membership(),
-        room_bytes=asyncio.run(measure_rooms()),
+        room_bytes=in_new_process(measure_room_bytes),
     )

@@ -156,7 +156,12 @@ def _paces(costs: Costs) -> Table:
     rows = []
     for nats, redis in zip(costs.nats.paces, costs.redis.paces, strict=True):
         figures = (nats.broker, nats.receive, redis.broker, redis.receive)
-        rows.append((f"{nats.rate:,.0f} a second", *(_digits(figure) for figure in figures)))
+        rows.append(
+            (
+                f"{short(nats.rate)} a second; Redis {short(redis.rate)}",
+                *(_digits(figure) for figure in figures),
+            )
+        )
     return Table(heads, tuple(rows))
 
 
