@@ -174,6 +174,9 @@ def _memory(costs: Costs) -> Table:
     def size(text: str, name: str) -> tuple[str, ...]:
         return (text, *(f"{getattr(one, name):,.0f}" for one in (costs.nats, costs.redis)))
 
+    def own(text: str, value: float) -> tuple[str, ...]:
+        return (text, f"{value:,.0f}", f"{value:,.0f}")
+
     return Table(
         heads,
         (
@@ -182,6 +185,11 @@ def _memory(costs: Costs) -> Table:
             size("the first subscription to a subject, bytes", "subject_bytes"),
             size("each further one, bytes", "subscription_bytes"),
             size("a connection, bytes", "connection_bytes"),
+            size("worker: a subscription in its client, bytes", "interest_bytes"),
+            own("worker: the names of a channel, bytes", costs.worker.channel_bytes),
+            own("worker: the count of a sender in a channel, bytes", costs.worker.sequence_bytes),
+            own("worker: another worker that is known, bytes", costs.worker.peer_bytes),
+            own("worker: a room with one member, bytes", costs.worker.room_bytes),
         ),
     )
 
