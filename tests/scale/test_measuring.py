@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.scale.brokers import nats_server
-from benchmarks.scale.measure_brokers import in_new_process, measure_message, measure_subscriptions
-from benchmarks.scale.measure_worker import measure_hub, measure_sequences
+from benchmarks.scale.measure_brokers import measure_message, measure_subscriptions
+from benchmarks.scale.measure_worker import measure_hub
 from benchmarks.scale.wires import NatsWire
 
 
@@ -23,7 +23,3 @@ def test_a_broker_works_and_has_memory_for_each_subscription() -> None:
 
 def test_hub_sender_and_receivers_work_for_each_message() -> None:
     assert min(measure_hub(window=10, count=200, subscribers=2, size=32)) > 0
-
-
-def test_tables_take_memory() -> None:
-    assert in_new_process(measure_sequences) > 100
