@@ -73,7 +73,7 @@ bench: install  ## server CPU against peers: about half an hour, results in benc
 	$(BIN)/python -m benchmarks.compression
 	$(BIN)/python -m benchmarks
 
-scale: install  ## clusters up to 1,000 nodes: measured, computed, tried; writes docs/scale.md's tables
+scale: install redis  ## clusters up to 1,000 nodes: measured, computed, tried; writes docs/scale.md's tables
 	$(BIN)/python -m benchmarks.scale
 
 browser-test: install  ## the chat in a real Chromium; screenshots in build/screenshots

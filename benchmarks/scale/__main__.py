@@ -73,4 +73,5 @@ def _shown(name: str, table: Table) -> Shown:
     return shown
 
 
-main()
+if __name__ == "__main__":  # processes that are started to measure memory import this again
+    main()
