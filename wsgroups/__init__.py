@@ -33,6 +33,7 @@ from wsgroups.errors import (
 )
 from wsgroups.policy import Compression, GroupPolicy, ServerConfig
 from wsgroups.server.server import Server, serve
+from wsgroups.surface.census import live
 from wsgroups.surface.group import Group
 from wsgroups.surface.handle import Handle
 from wsgroups.surface.instances import WebSocketHandler
@@ -75,6 +76,7 @@ __all__ = [
     "WebSocket",
     "WebSocketHandler",
     "connect",
+    "live",
     "serve",
     "set_log_level",
 ]

@@ -8,7 +8,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from wsgroups.cluster.bus import LARGEST_MESSAGE, OUTBOX_LIMIT, Bus
@@ -26,8 +26,10 @@ from wsgroups.cluster.messages import (
     encode_many,
     encode_one,
 )
+from wsgroups.cluster.questions import ASK, TOLD
 from wsgroups.enums import ConnectionFlags, SendResult, SocketStatus
 from wsgroups.ids import SEQUENCE_BITS, sequence
+from wsgroups.surface.census import Census
 from wsgroups.surface.websocket import SocketSet, WebSocket
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Elsewhere:
 
     Attributes:
         lost: messages from or to this worker that the bus had to drop.
+        census: asks the others about their sockets.
     """
 
     def __init__(self, bus: Bus, handle: Handle) -> None:
@@ -74,6 +77,11 @@ class Elsewhere:
         self._changed: set[bytes] = set()
         self._lock = threading.RLock()  # a `__del__` may run anywhere, and leave a room
         self._awaited: dict[int, asyncio.Future[int]] = {}
+        self.census = Census(bus, self._set_of)
+        self._others: dict[int, Callable[[bytes], None]] = {  # what else comes, by its first byte
+            ASK: self.census.asked,
+            TOLD: self.census.told,
+        }
 
     # --- to others --------------------------------------------------------------------------
 
@@ -187,6 +195,10 @@ class Elsewhere:
 
     def received(self, data: bytes) -> None:
         """Do what another worker asks for one socket, or hear what it did."""
+        other = self._others.get(data[0]) if data else None
+        if other is not None:
+            other(data)
+            return
         message = decode_sent(data)
         if isinstance(message, Answer):
             self._hear(message)
@@ -228,6 +240,7 @@ class Elsewhere:
 
     def left(self, address: int) -> None:
         """A worker has ended."""
+        self.census.left(address)
 
     def _hear(self, answer: Answer) -> None:
         done = self._awaited.get(answer.token)
