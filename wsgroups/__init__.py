@@ -37,6 +37,7 @@ from wsgroups.surface.census import live
 from wsgroups.surface.group import Group
 from wsgroups.surface.handle import Handle
 from wsgroups.surface.instances import WebSocketHandler
+from wsgroups.surface.presence import PresenceEvent
 from wsgroups.surface.request import Request
 from wsgroups.surface.response import Response
 from wsgroups.surface.session import Session
@@ -59,6 +60,7 @@ __all__ = [
     "HandlerStatus",
     "HandshakeFailedError",
     "OriginRefusedError",
+    "PresenceEvent",
     "Request",
     "Response",
     "Room",

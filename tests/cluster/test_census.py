@@ -15,6 +15,7 @@ from tests.cluster.workers import Visitor, one_of_each, service
 from tests.faults.service import Clients, wait_until
 from tests.support import Gate, quiet_handle, soon, until
 from wsgroups import Handle, WebSocket, live, testing
+from wsgroups.cluster.channels import group_channel
 from wsgroups.cluster.exchange import Exchange
 from wsgroups.cluster.local import LocalBus
 from wsgroups.cluster.questions import (
@@ -35,7 +36,6 @@ from wsgroups.cluster.questions import (
     unpack_ids,
 )
 from wsgroups.ids import SEQUENCE_BITS, sequence
-from wsgroups.surface.elsewhere import group_channel
 
 WORKERS = 4
 OTHER = 5

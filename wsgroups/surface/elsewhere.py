@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from wsgroups.cluster.bus import LARGEST_MESSAGE, OUTBOX_LIMIT, Bus
+from wsgroups.cluster.changes import GUARD
+from wsgroups.cluster.channels import NEWS, name_of
 from wsgroups.cluster.messages import (
     BINARY,
     CLOSE,
@@ -37,21 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wsgroups")
 
-_GROUP, _GROUP_OF_PORT, _ROOM = b"g", b"p", b"r"
 _ANSWER_WITHIN = 5.0  # seconds for another worker to tell what it did
 _PATIENCE = 1.0  # seconds that a thread waits for a bus that is behind
 _OVERHEAD = 1 << 16  # bytes that a message may take beside its payload
-
-
-def group_channel(name: str, port: int | None) -> bytes:
-    """Return what a group is called on the bus; no two sets have one name there."""
-    encoded = name.encode("utf-8", "surrogatepass")
-    return _GROUP + encoded if port is None else b"%b%d:%b" % (_GROUP_OF_PORT, port, encoded)
-
-
-def room_channel(name: str) -> bytes:
-    """Return what a room is called on the bus."""
-    return _ROOM + name.encode("utf-8", "surrogatepass")
 
 
 class Elsewhere:
@@ -81,6 +71,7 @@ class Elsewhere:
         self._others: dict[int, Callable[[bytes], None]] = {  # what else comes, by its first byte
             ASK: self.census.asked,
             TOLD: self.census.told,
+            GUARD: handle.roster.heard,
         }
 
     # --- to others --------------------------------------------------------------------------
@@ -220,6 +211,9 @@ class Elsewhere:
 
     def published(self, channel: bytes, data: bytes) -> None:
         """Send to the members here what another worker has sent to a group or a room."""
+        if channel == NEWS:
+            self._handle.roster.news(data)
+            return
         message = decode_published(data)
         found = self._set_of(channel)
         if found is None:
@@ -234,13 +228,16 @@ class Elsewhere:
     def gap(self, count: int) -> None:
         """The bus has lost something."""
         self.lost += count
+        self._handle.roster.gap()
 
     def came(self, address: int) -> None:
         """A worker is there."""
+        self._handle.roster.came(address)
 
     def left(self, address: int) -> None:
         """A worker has ended."""
         self.census.left(address)
+        self._handle.roster.left(address)
 
     def _hear(self, answer: Answer) -> None:
         done = self._awaited.get(answer.token)
@@ -255,12 +252,7 @@ class Elsewhere:
             done.get_loop().call_soon_threadsafe(settle)
 
     def _set_of(self, channel: bytes) -> SocketSet | None:
-        kind, name = channel[:1], channel[1:]
-        port: int | None = None
-        if kind == _GROUP_OF_PORT:
-            digits, _, name = name.partition(b":")
-            port = int(digits)
-        decoded = name.decode("utf-8", "surrogatepass")
-        if kind == _ROOM:
-            return self._handle.find_room(decoded)
-        return self._handle.groups.get((port, decoded))
+        name, port, is_room = name_of(channel)
+        if is_room:
+            return self._handle.find_room(name)
+        return self._handle.groups.get((port, name))
