@@ -44,9 +44,9 @@ class Visitor:
         pid: of its worker.
     """
 
-    def __init__(self, clients: Clients, group: str) -> None:
+    def __init__(self, clients: Clients, group: str, peer: Peer | None = None) -> None:
         self.clients = clients
-        self.peer: Peer = clients.open(f"/ws/{group}")
+        self.peer: Peer = peer or clients.open(f"/ws/{group}")
         clients.until(lambda: self.peer.messages)
         id, pid = self.peer.messages.pop(0).split()
         self.id, self.pid = int(id), int(pid)

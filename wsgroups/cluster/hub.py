@@ -74,7 +74,8 @@ class Hub:
         """Let a worker go whose process has ended; a child of it may hold its connection open."""
         for link in list(self.links):
             if link.pid == pid:
-                link.abort()
+                link.read_to_end()
+        self.go_on()
 
     def announce(self, note: str) -> None:
         """Send a note to all workers, and to those who come until the next one."""
@@ -152,6 +153,19 @@ class HubLink(Link):
         self._is_reading = wanted
         with contextlib.suppress(RuntimeError):  # it is closing
             (self.transport.resume_reading if wanted else self.transport.pause_reading)()
+
+    def read_to_end(self) -> None:
+        """Take what the worker has said last, and end then. Nobody waits for it any more."""
+        self.is_stuck = True
+        if self.transport is None:
+            return
+        try:
+            with socket.socket(
+                fileno=os.dup(self.transport.get_extra_info("socket").fileno())
+            ) as s:
+                s.shutdown(socket.SHUT_RD)  # an end behind what has come
+        except OSError:
+            self.abort()
 
     def opened(self) -> None:
         """Look who it is."""
