@@ -211,6 +211,25 @@ async def test_what_a_worker_said_last_is_heard_when_its_process_has_ended(
     await a.stop()
 
 
+async def test_what_a_worker_said_last_is_heard_though_it_takes_nothing_any_more(
+    hub: tuple[Hub, str],
+) -> None:
+    a, from_a = await joined(hub[1], 1)
+    for life in range(10):
+        sock = await raw(hub[1], 2)
+        await until(lambda: 2 in a.peers.known)
+        for number in range(50):
+            sock.send(frames.send(1, b"%d" % number + bytes(100)))
+        sock.close()
+        # Both before the hub looks whether something has come: it fails to write.
+        hub[0].exchange.send(frames.send(2, bytes(1000)))
+        await until(lambda: 2 not in a.peers.known)
+        await soon(a.sync())
+        assert [int(data[:-100]) for _, data in from_a.got] == list(range(50)), life
+        from_a.got.clear()
+    await a.stop()
+
+
 async def test_joining_and_leaving_in_one_turn_costs_nothing(hub: tuple[Hub, str]) -> None:
     a, from_a = await joined(hub[1], 1)
     b, _ = await joined(hub[1], 2)
