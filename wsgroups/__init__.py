@@ -34,10 +34,12 @@ from wsgroups.errors import (
 )
 from wsgroups.policy import Compression, GroupPolicy, ServerConfig
 from wsgroups.server.server import Server, serve
+from wsgroups.surface.census import live
 from wsgroups.surface.group import Group
 from wsgroups.surface.handle import Handle
 from wsgroups.surface.instances import WebSocketHandler
 from wsgroups.surface.outside import BlockingCluster, Cluster, WorkerInfo
+from wsgroups.surface.presence import PresenceEvent
 from wsgroups.surface.request import Request
 from wsgroups.surface.response import Response
 from wsgroups.surface.session import Session
@@ -63,6 +65,7 @@ __all__ = [
     "HandlerStatus",
     "HandshakeFailedError",
     "OriginRefusedError",
+    "PresenceEvent",
     "Request",
     "Response",
     "Room",
@@ -81,6 +84,7 @@ __all__ = [
     "WebSocketHandler",
     "WorkerInfo",
     "connect",
+    "live",
     "serve",
     "set_log_level",
 ]

@@ -125,6 +125,9 @@ class GroupPolicy:
     cancel_on_disconnect: bool = option(
         False, "cancel the suspended handler of a message as soon as its socket has closed"
     )
+    orphans: bool = option(
+        False, "when a worker is killed, call its sockets' disconnect handlers in another one"
+    )
     compression: Compression | bool = option(
         False, "compress with clients that can: True, or a Compression that says how"
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from wsgroups import Handle, HandlerStatus, Request, SendResult, WebSocket
+from wsgroups import Handle, HandlerStatus, Request, SendResult, WebSocket, live
 
 handle = Handle(write_limit=64 << 20, max_message_size=16 << 20)
 
@@ -147,6 +147,42 @@ async def close(ws: WebSocket, name: str, code: int, reason: str) -> str:
     return "done"
 
 
+async def count_group(ws: WebSocket, name: str) -> str:
+    """Members here, and in all workers."""
+    return f"{len(handle.group(name))} {await handle.group(name).count()}"
+
+
+async def count_strictly(ws: WebSocket, name: str) -> str:
+    try:
+        return str(await handle.group(name).count(strict=True))
+    except TimeoutError as error:
+        return f"TimeoutError: {error}"
+
+
+async def count_in_another_loop(ws: WebSocket, name: str) -> str:
+    return str(await asyncio.to_thread(lambda: asyncio.run(handle.group(name).count(strict=True))))
+
+
+async def all_ids_of_group(ws: WebSocket, name: str) -> str:
+    return " ".join(map(str, await handle.group(name).all_ids()))
+
+
+async def count_room(ws: WebSocket, name: str) -> str:
+    return str(await handle.room(name).count())
+
+
+async def all_ids_of_room(ws: WebSocket, name: str) -> str:
+    return " ".join(map(str, await handle.room(name).all_ids()))
+
+
+async def find_live(ws: WebSocket, ids: list[int]) -> str:
+    """The ids that are open, and the seconds it took."""
+    began = time.perf_counter()
+    found = await live(ids)
+    seconds = time.perf_counter() - began
+    return f"{' '.join(map(str, found))};{seconds:.3f}"
+
+
 async def die(ws: WebSocket) -> str:
     os._exit(3)
 
@@ -177,6 +213,13 @@ COMMANDS: dict[str, Callable[..., Awaitable[str]]] = {
         close,
         die,
         block,
+        count_group,
+        count_strictly,
+        count_in_another_loop,
+        all_ids_of_group,
+        count_room,
+        all_ids_of_room,
+        find_live,
     )
 }
 

@@ -10,6 +10,7 @@ import pytest
 from tests.cluster.recording import Recorder
 from tests.support import Gate, quiet_handle, soon, until
 from wsgroups import Handle, SendResult, WebSocket, testing
+from wsgroups.cluster.channels import group_channel, room_channel
 from wsgroups.cluster.exchange import Exchange
 from wsgroups.cluster.local import LocalBus
 from wsgroups.cluster.messages import (
@@ -26,7 +27,6 @@ from wsgroups.cluster.messages import (
     encode_one,
 )
 from wsgroups.ids import SEQUENCE_BITS, sequence
-from wsgroups.surface.elsewhere import group_channel, room_channel
 
 OTHER = 5  # the other worker's address
 

@@ -1,6 +1,7 @@
 """The hub: workers that are slow, stuck or broken hurt nobody else."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -185,6 +186,48 @@ async def test_the_hub_knows_who_connects(hub: tuple[Hub, str]) -> None:
     hub[0].drop(os.getpid())
     await until(lambda: not hub[0].links)
     await bus.stop()
+
+
+async def test_what_a_worker_said_last_is_heard_when_its_process_has_ended(
+    hub: tuple[Hub, str],
+) -> None:
+    a, from_a = await joined(hub[1], 1)
+    sock = await raw(hub[1], 2)
+    await until(lambda: len(hub[0].links) == 2)
+    (link,) = [link for link in hub[0].links if link.address == 2]
+    link.pid = 1 << 22  # the child that holds its connection open is played by this process
+    said = 0
+    with contextlib.suppress(BlockingIOError):
+        while said < 5000:  # as much as the kernel holds for it
+            frame = frames.send(1, b"%d" % said + bytes(100))
+            assert sock.send(frame) == len(frame)
+            said += 1
+    hub[0].drop(1 << 22)
+    await until(lambda: (2, False) in from_a.heard)
+    await soon(a.sync())
+    assert [int(data[:-100]) for _, data in from_a.got] == list(range(said))
+    assert said > 50
+    sock.close()
+    await a.stop()
+
+
+async def test_what_a_worker_said_last_is_heard_though_it_takes_nothing_any_more(
+    hub: tuple[Hub, str],
+) -> None:
+    a, from_a = await joined(hub[1], 1)
+    for life in range(10):
+        sock = await raw(hub[1], 2)
+        await until(lambda: 2 in a.peers.known)
+        for number in range(50):
+            sock.send(frames.send(1, b"%d" % number + bytes(100)))
+        sock.close()
+        # Both before the hub looks whether something has come: it fails to write.
+        hub[0].exchange.send(frames.send(2, bytes(1000)))
+        await until(lambda: 2 not in a.peers.known)
+        await soon(a.sync())
+        assert [int(data[:-100]) for _, data in from_a.got] == list(range(50)), life
+        from_a.got.clear()
+    await a.stop()
 
 
 async def test_joining_and_leaving_in_one_turn_costs_nothing(hub: tuple[Hub, str]) -> None:

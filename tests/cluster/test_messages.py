@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, strategies
 
+from wsgroups.cluster.channels import group_channel, room_channel
 from wsgroups.cluster.messages import (
     BINARY,
     CLOSE,
@@ -16,7 +17,6 @@ from wsgroups.cluster.messages import (
     encode_many,
     encode_one,
 )
-from wsgroups.surface.elsewhere import group_channel, room_channel
 
 ids = strategies.integers(0, 2**63 - 1)
 keys = strategies.none() | strategies.text() | strategies.integers() | strategies.binary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -24,7 +25,8 @@ def children(pid: int) -> set[int]:
     """Return the processes that a process has started and that still run."""
     found = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found |= {int(child) for child in (task / "children").read_text().split()}
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            found |= {int(child) for child in (task / "children").read_text().split()}
     return {child for child in found if is_alive(child)}
 
 
@@ -44,9 +46,9 @@ class Visitor:
         pid: of its worker.
     """
 
-    def __init__(self, clients: Clients, group: str) -> None:
+    def __init__(self, clients: Clients, group: str, peer: Peer | None = None) -> None:
         self.clients = clients
-        self.peer: Peer = clients.open(f"/ws/{group}")
+        self.peer: Peer = peer or clients.open(f"/ws/{group}")
         clients.until(lambda: self.peer.messages)
         id, pid = self.peer.messages.pop(0).split()
         self.id, self.pid = int(id), int(pid)

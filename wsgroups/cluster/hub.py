@@ -25,6 +25,7 @@ _CROWDED = 8 << 20  # bytes from which everybody waits for that worker
 # Seconds without taking anything; then nobody waits for it any longer. It loses nothing by that
 # before its queue is full.
 _STUCK_AFTER = 0.1
+_A_READ = 256 << 10  # bytes read at once of what is left
 _LARGEST_CHANNEL_COUNT = 1 << 20  # that one worker may ask for
 
 
@@ -86,6 +87,7 @@ class Hub:
         """Let a worker go whose process has ended; a child of it may hold its connection open."""
         for link in list(self.links):
             if link.pid == pid:
+                link.read_rest()
                 link.abort()
 
     def announce(self, note: str) -> None:
@@ -145,6 +147,8 @@ class HubLink(Link):
         self._channel_count = 0
         self._unsent = 0
         self._is_reading = True
+        self._is_aborted = False
+        self._socket: socket.socket  # the same one: a transport that fails reads no further
 
     @property
     def is_crowded(self) -> bool:
@@ -165,10 +169,24 @@ class HubLink(Link):
         with contextlib.suppress(RuntimeError):  # it is closing
             (self.transport.resume_reading if wanted else self.transport.pause_reading)()
 
+    def read_rest(self) -> None:
+        """Take what a worker that has ended said last: it may be that its sockets are closed."""
+        with contextlib.suppress(OSError):
+            while data := self._socket.recv(_A_READ):
+                self.data_received(data)
+
+    def abort(self) -> None:
+        """End the connection at once, and hear nothing more."""
+        self._is_aborted = True
+        super().abort()
+
     def opened(self) -> None:
         """Look who it is."""
         assert self.transport is not None
-        user, self.pid = _who(self.transport.get_extra_info("socket"))
+        sock = self.transport.get_extra_info("socket")
+        self._socket = socket.socket(fileno=os.dup(sock.fileno()))
+        self._socket.setblocking(False)
+        user, self.pid = _who(sock)
         if user != os.getuid():
             logger.error("user %d may not connect to the hub", user)
             self.abort()
@@ -176,7 +194,10 @@ class HubLink(Link):
         self._hub.links.add(self)
 
     def closed(self) -> None:
-        """The worker is gone."""
+        """The worker is gone. A write that failed tells of it before all it said has been read."""
+        if not self._is_aborted:
+            self.read_rest()
+        self._socket.close()
         self._hub.links.discard(self)
         if self.address >= 0:
             self._hub.exchange.leave(self)

@@ -95,9 +95,9 @@ class UnixBus(Bus):
         if link is None:
             return
         link.on_lost = None
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(_PATIENCE):
-                await link.drain()
+                await link.sync()  # with the hub, not only on the way to it
         if link.transport is not None:
             link.transport.close()
         with contextlib.suppress(TimeoutError):

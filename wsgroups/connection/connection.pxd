@@ -200,5 +200,6 @@ cdef class Connection(Stream):
     cdef object tell_end(self)
     cdef int part(self, Handler handler) except -1
     cdef int leave_sets(self) except -1
+    cdef int resign(self, Members members) except -1
     cdef int note_end(self) except -1
     cdef int release_waiters(self) except -1

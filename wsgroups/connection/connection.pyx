@@ -37,7 +37,7 @@ from wsgroups.codec.frames cimport (
     encode_header,
 )
 from wsgroups.codec.utf8 cimport UTF8_START, utf8_validate
-from wsgroups.connection.members cimport Members
+from wsgroups.connection.members cimport Members, Witness
 from wsgroups.connection.meter cimport meter_take
 from wsgroups.connection.outbox cimport (
     Block,
@@ -303,8 +303,12 @@ cdef class Connection(Stream):
 
     cdef int join(self, Members members) except -1:
         """Become a member of a set until it is left or the socket closes."""
+        cdef tuple entry = members.entry(self.id, True)
+        cdef Witness witness = members.witness
         if members is self.group.members:
             members.add(<PyObject*> self)
+            if entry is not None:
+                witness.append(entry, self.driver.loop)
             if members.count == 1:
                 members.changed()
             return 0
@@ -318,28 +322,45 @@ cdef class Connection(Stream):
             except BaseException:
                 members.discard(<PyObject*> self)
                 raise
+            if entry is not None:
+                witness.append(entry, self.driver.loop)
             if members.count == 1:
                 members.changed()
         return 0
 
     cdef int leave(self, Members members) except -1:
+        cdef tuple entry = members.entry(self.id, False)
+        cdef Witness witness = members.witness
         if members.discard(<PyObject*> self):
             if members is not self.group.members:
                 self.sets.discard(members)
+            if entry is not None:
+                witness.append(entry, self.driver.loop)
             if members.count == 0:
                 members.changed()
         return 0
 
     cdef int leave_sets(self) except -1:
         """Leave the group and every other set, which takes no memory: they do not own us."""
-        cdef Members members
         cdef set sets = self.sets
         self.sets = None
-        if self.group.members.discard(<PyObject*> self) and self.group.members.count == 0:
-            self.group.members.changed()
         while sets:
-            members = <Members> sets.pop()
-            if members.discard(<PyObject*> self) and members.count == 0:
+            self.resign(<Members> sets.pop())
+        return self.resign(self.group.members)
+
+    cdef int resign(self, Members members) except -1:
+        """Leave one of the sets, which nothing keeps from happening."""
+        cdef Witness witness = members.witness
+        cdef tuple entry = None
+        if witness is not None:
+            try:
+                entry = members.entry(self.id, False)
+            except MemoryError:
+                pass  # those who want to know do not hear of it
+        if members.discard(<PyObject*> self):
+            if entry is not None:
+                witness.append(entry, self.driver.loop)
+            if members.count == 0:
                 members.changed()
         return 0
 

@@ -8,7 +8,7 @@ import logging
 
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, realloc
 
 logger = logging.getLogger("wsgroups")
@@ -19,6 +19,37 @@ cdef object watcher = None  # called with the channel of a set that has become e
 cdef inline uint32_t slot_of(PyObject* item) noexcept nogil:
     # Fibonacci hashing: objects lie 16 bytes apart, so the low bits of an address say little.
     return <uint32_t> ((<uint64_t> <uintptr_t> item >> 4) * <uint64_t> 0x9E3779B97F4A7C15 >> 32)
+
+
+@cython.final
+cdef class Witness:
+    """Notes who comes to the sets that have it and who leaves them, in order. From any thread.
+
+    Args:
+        wake: called when something is noted and nothing was before, in any thread, with the loop
+            of the socket that it is about.
+    """
+
+    def __init__(self, wake):
+        self.entries = []
+        self.wake = wake
+
+    def note(self, label, int64_t id, bint has_come, loop):
+        """Note something as if a set had."""
+        self.append((label, id, has_come), loop)
+
+    def take(self):
+        """Return what was noted, as (label, id, whether it has come), and forget it."""
+        entries, self.entries = self.entries, []
+        return entries
+
+    cdef void append(self, tuple entry, object loop) noexcept:
+        try:
+            self.entries.append(entry)
+            if len(self.entries) == 1:
+                self.wake(loop)
+        except BaseException:
+            logger.exception("it could not be noted who has come or left")
 
 
 @cython.final
@@ -96,6 +127,12 @@ cdef class Members:
         elif self.capacity > 16 and self.count * 4 < self.capacity:
             shrink(self)
         return True
+
+    cdef tuple entry(self, int64_t id, bint has_come):
+        """What the witness is to note, or None. Made before the change, as making it takes memory:
+        in between no other thread may run.
+        """
+        return None if self.witness is None else (self.label, id, has_come)
 
     cdef void changed(self) noexcept:
         """Tell of a first or last member, when whoever has come or left is done with it.

@@ -9,10 +9,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from wsgroups.cluster.bus import LARGEST_MESSAGE, OUTBOX_LIMIT, Bus
+from wsgroups.cluster.changes import GUARD
+from wsgroups.cluster.channels import NEWS, name_of
 from wsgroups.cluster.describing import (
     DESCRIBE,
     Description,
@@ -34,8 +36,10 @@ from wsgroups.cluster.messages import (
     encode_one,
 )
 from wsgroups.cluster.owners import OVERHEAD, Owners
+from wsgroups.cluster.questions import ASK, TOLD
 from wsgroups.enums import ConnectionFlags, SendResult, SocketStatus
 from wsgroups.ids import SEQUENCE_BITS, sequence
+from wsgroups.surface.census import Census
 from wsgroups.surface.websocket import SocketSet, WebSocket
 
 if TYPE_CHECKING:
@@ -43,21 +47,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wsgroups")
 
-_GROUP, _GROUP_OF_PORT, _ROOM = b"g", b"p", b"r"
 _PATIENCE = 1.0  # seconds that a thread waits for a bus that is behind
 _SHOWN = 100  # groups, and rooms, that a description names
 _LOOKED_AT = 10_000  # rooms that are looked at for it
-
-
-def group_channel(name: str, port: int | None) -> bytes:
-    """Return what a group is called on the bus; no two sets have one name there."""
-    encoded = name.encode("utf-8", "surrogatepass")
-    return _GROUP + encoded if port is None else b"%b%d:%b" % (_GROUP_OF_PORT, port, encoded)
-
-
-def room_channel(name: str) -> bytes:
-    """Return what a room is called on the bus."""
-    return _ROOM + name.encode("utf-8", "surrogatepass")
 
 
 class Elsewhere:
@@ -71,6 +63,7 @@ class Elsewhere:
 
     Attributes:
         lost: messages from or to this worker that the bus had to drop.
+        census: asks the others about their sockets.
     """
 
     def __init__(self, bus: Bus, handle: Handle) -> None:
@@ -81,6 +74,13 @@ class Elsewhere:
         self._owners = Owners(bus)
         self._changed: set[bytes] = set()
         self._lock = threading.RLock()  # a `__del__` may run anywhere, and leave a room
+        self.census = Census(bus, self._set_of)
+        self._others: dict[int, Callable[[bytes], None]] = {  # what else comes, by its first byte
+            ASK: self.census.asked,
+            DESCRIBE: self._describe,
+            GUARD: handle.roster.heard,
+            TOLD: self.census.told,
+        }
 
     # --- to others --------------------------------------------------------------------------
 
@@ -173,9 +173,9 @@ class Elsewhere:
 
     def received(self, data: bytes) -> None:
         """Do what another worker asks for one socket, or hear what it did."""
-        if data[:1] == bytes((DESCRIBE,)):
-            token, address = decode_question(data)
-            self._bus.send(address, encode_description(token, self._describe()))
+        other = self._others.get(data[0]) if data else None
+        if other is not None:
+            other(data)
             return
         message = decode_sent(data)
         if isinstance(message, Answer):
@@ -189,6 +189,9 @@ class Elsewhere:
 
     def published(self, channel: bytes, data: bytes) -> None:
         """Send to the members here what another worker has sent to a group or a room."""
+        if channel == NEWS:
+            self._handle.roster.news(data)
+            return
         message = decode_published(data)
         found = self._set_of(channel)
         if found is None:
@@ -203,15 +206,20 @@ class Elsewhere:
     def gap(self, count: int) -> None:
         """The bus has lost something."""
         self.lost += count
+        self._handle.roster.gap()
 
     def came(self, address: int) -> None:
         """A worker is there."""
+        self._handle.roster.came(address)
 
     def left(self, address: int) -> None:
         """A worker has ended."""
+        self.census.left(address)
+        self._handle.roster.left(address)
 
-    def _describe(self) -> Description:
-        """Say what is here, of groups and rooms the largest."""
+    def _describe(self, data: bytes) -> None:
+        """Tell who asks what is here, of groups and rooms the largest."""
+        token, address = decode_question(data)
         groups = {
             name if port is None else f"{name} on port {port}": len(group)
             for (port, name), group in list(self._handle.groups.items())
@@ -220,18 +228,14 @@ class Elsewhere:
         rooms = {room.name: len(room) for room in looked_at}
         left_out += max(0, len(groups) - _SHOWN) + max(0, len(rooms) - _SHOWN)
         sockets = sum(groups.values())
-        return Description(os.getpid(), sockets, _largest(groups), _largest(rooms), left_out)
+        said = Description(os.getpid(), sockets, _largest(groups), _largest(rooms), left_out)
+        self._bus.send(address, encode_description(token, said))
 
     def _set_of(self, channel: bytes) -> SocketSet | None:
-        kind, name = channel[:1], channel[1:]
-        port: int | None = None
-        if kind == _GROUP_OF_PORT:
-            digits, _, name = name.partition(b":")
-            port = int(digits)
-        decoded = name.decode("utf-8", "surrogatepass")
-        if kind == _ROOM:
-            return self._handle.find_room(decoded)
-        return self._handle.groups.get((port, decoded))
+        name, port, is_room = name_of(channel)
+        if is_room:
+            return self._handle.find_room(name)
+        return self._handle.groups.get((port, name))
 
 
 def _largest(counts: dict[str, int]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, SupportsIndex
 
-from wsgroups.connection.connection import Connection, GroupCore
+from wsgroups.connection.connection import Connection, GroupCore, Handler
 from wsgroups.errors import DuplicateHandlerError
 from wsgroups.policy import GroupPolicy, check_options
 from wsgroups.surface import instances
@@ -28,12 +28,23 @@ class Group(SocketSet):
         is_registered: True when the group has a handler of any kind.
         rooms: the rooms that its sockets can join; `Handle.room` gives one.
         core: what the connections share; not for applications.
+        label: what workers call it; not for applications.
+        disconnect: the disconnect handler as it was registered; not for applications.
     """
 
     def __init__(
-        self, name: str, policy: GroupPolicy, rooms: Rooms, tasks: set[asyncio.Task[None]]
+        self,
+        name: str,
+        policy: GroupPolicy,
+        rooms: Rooms,
+        tasks: set[asyncio.Task[None]],
+        label: bytes,
+        on_change: Callable[[Group], None],
     ) -> None:
         self.name = name
+        self.label = label
+        self.disconnect: Handler | None = None
+        self._on_change = on_change
         self.rooms = rooms
         self.core = GroupCore(name)
         super().__init__(members=self.core.members)
@@ -44,6 +55,7 @@ class Group(SocketSet):
         self._has_instances = False
         self._tasks = tasks
         self._set_policy(policy)
+        on_change(self)
 
     def __repr__(self) -> str:
         return f"<Group {self.name!r} of {len(self)} sockets>"
@@ -90,6 +102,7 @@ class Group(SocketSet):
         """
         check_options(GroupPolicy, policy)
         self._set_policy(replace(self.policy, **policy))
+        self._on_change(self)
 
     def _set_policy(self, policy: GroupPolicy) -> None:
         self.policy = policy
@@ -135,8 +148,9 @@ class Group(SocketSet):
 
     def add_disconnect_handler(self, function: Callable[..., Any]) -> None:
         """Register a function that is called once when a socket has closed."""
-        self._take("disconnect", self.core.disconnect)
-        self.core.disconnect = event_handler(function)
+        self._take("disconnect", self.disconnect)
+        self.disconnect = event_handler(function)
+        self._on_change(self)  # which gives it to the connections
 
     def add_error_handler(self, function: Callable[..., Any]) -> None:
         """Register a function that is called with what a handler raised."""

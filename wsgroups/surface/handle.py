@@ -8,15 +8,17 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
 from wsgroups.cluster.bus import Bus, Receiver
+from wsgroups.cluster.channels import group_channel, room_channel
 from wsgroups.connection.forwarding import Proxies
 from wsgroups.errors import UnknownGroupError
 from wsgroups.policy import GroupPolicy, check_options
 from wsgroups.server.running import run
-from wsgroups.surface.elsewhere import Elsewhere, group_channel, room_channel
+from wsgroups.surface.elsewhere import Elsewhere
 from wsgroups.surface.endpoint import Endpoint
 from wsgroups.surface.group import Group
-from wsgroups.surface.handlers import Kind
+from wsgroups.surface.handlers import Kind, presence_handler
 from wsgroups.surface.rooms import Rooms
+from wsgroups.surface.roster import Roster
 from wsgroups.surface.routing import Router
 from wsgroups.surface.runner import begin
 from wsgroups.surface.websocket import Room, set_elsewhere
@@ -58,6 +60,7 @@ class Handle:
         self._warned: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_shared = False  # with other workers
+        self.roster = Roster(self._rooms, self.spawn)
 
     # --- routes -----------------------------------------------------------------------------
 
@@ -110,9 +113,10 @@ class Handle:
         """
         group = self.groups.get((port, name))
         if group is None:
-            group = Group(name, self._policy, self._rooms, self._tasks)
+            label = group_channel(name, port)
+            group = Group(name, self._policy, self._rooms, self._tasks, label, self.roster.arrange)
             if self._is_shared:
-                group.members.channel = group_channel(name, port)
+                group.members.channel = label
             self.groups[port, name] = group
         if policy:
             if "origins" in policy:
@@ -184,6 +188,35 @@ class Handle:
 
         return register
 
+    def presence(
+        self, group: str | None = None, *, room: str | None = None
+    ) -> Callable[[Function], Function]:
+        """Register a function `(event)`, called when somebody comes to a set or leaves it.
+
+        It is given a PresenceEvent, for each socket that joins or leaves in whichever worker, from
+        the time on that this process runs, in the order of each socket. An `async def` function is
+        awaited before it is called with the next event. The members of a worker that is killed
+        leave as well.
+
+        Args:
+            group: the name of a group.
+            room: instead of it the name of a room, or with `*` at its end all rooms whose names
+                begin so; `"*"` for all.
+
+        Raises:
+            DuplicateHandlerError: when the same group or room has a function.
+            HandlerSignatureError: when the function cannot be called so.
+            TypeError: when neither or both are given.
+        """
+        if (group is None) == (room is None):
+            raise TypeError('presence takes the name of a group, or room="name"')
+
+        def register(function: Function) -> Function:
+            self.roster.listen(presence_handler(function), group, room)
+            return function
+
+        return register
+
     # --- for endpoints ----------------------------------------------------------------------
 
     def endpoint(self, scheme: str, port: int | None, proxies: Proxies | None = None) -> Endpoint:
@@ -238,6 +271,7 @@ class Handle:
             hurry: when it is set, they are cancelled at once.
         """
         loop = asyncio.get_running_loop()
+        self.roster.settle()
         tasks = {t for t in self._tasks if t.get_loop() is loop and t is not asyncio.current_task()}
         if not tasks:
             return
@@ -263,12 +297,14 @@ class Handle:
         self._rooms.share(room_channel)
         for (port, name), group in self.groups.items():
             group.members.channel = group_channel(name, port)
+        self.roster.join(bus)
         way = Elsewhere(bus, self)
         set_elsewhere(way)
         return way
 
     def leave_bus(self) -> None:
         """Share nothing any more."""
+        self.roster.leave()
         set_elsewhere(None)
         self._is_shared = False
         self._rooms.share(None)

@@ -59,6 +59,16 @@ def event_handler(function: Callable[..., Any]) -> Handler:
     return Handler(function, is_async=is_async(function), takes_message=False)
 
 
+def presence_handler(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that takes `(event,)`.
+
+    Raises:
+        HandlerSignatureError: when it does not.
+    """
+    _positional(function, 1, "(event)")
+    return function
+
+
 def error_handler(function: Callable[..., Any]) -> Handler:
     """Return the handler for `(error, socket)`.
 

@@ -13,11 +13,11 @@ from operator import index
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeAlias, TypeVar
 
 from wsgroups.closing import CloseCode, close_payload
+from wsgroups.cluster.channels import group_channel, room_channel
 from wsgroups.cluster.messages import BINARY, CLOSE, TEXT, Key, Many
 from wsgroups.cluster.visitor import Visitor
 from wsgroups.enums import ConnectionFlags, SendResult
 from wsgroups.ids import TICKS_PER_SECOND, WORKER_BITS
-from wsgroups.surface.elsewhere import group_channel, room_channel
 from wsgroups.surface.websocket import ids_of, json_of, message_of
 
 if TYPE_CHECKING:

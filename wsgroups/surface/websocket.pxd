@@ -12,10 +12,11 @@ from wsgroups.connection.stream cimport Driver
 cdef class WebSocket:
     cdef Connection connection      # None until a live one is found
     cdef int64_t key                # the id, or -1 when it is no id
-    cdef object number              # what was given when it is no id
+    cdef object other               # what was given when it is no id; of an orphan what is known
     cdef object __weakref__
 
     cdef Connection live(self)
+    cdef bint is_orphan(self)
 
 
 cpdef open_socket(Connection connection, int64_t id)

@@ -51,6 +51,7 @@ logger = logging.getLogger("wsgroups")
 cdef tuple RESULTS = tuple(SendResult)
 
 cdef enum:
+    SEQUENCE_BITS = 47         # of an id; the address stands above them
     FIN = 0x80
     AFTER_SEND = 8
     IMMEDIATELY = 64
@@ -60,6 +61,11 @@ cdef enum:
 cdef double MAILBOX_PATIENCE = 1.0  # seconds
 
 cdef object elsewhere = None  # the way to the sockets of other workers, or None
+
+
+def get_elsewhere():
+    """Return what reaches the sockets of other workers, or None when there are none."""
+    return elsewhere
 
 
 def set_elsewhere(way):
@@ -201,6 +207,14 @@ class _Current:
 
 
 @cython.final
+cdef class Orphan:
+    """What is known of a socket whose worker is lost."""
+
+    cdef object close_info
+    cdef object group
+
+
+@cython.final
 cdef class WebSocket:
     """A socket, by its id: `WebSocket(id)` is the same socket wherever and whenever it is made.
 
@@ -218,7 +232,7 @@ cdef class WebSocket:
             self.key = number
         else:
             self.key = -1
-            self.number = number
+            self.other = number
 
     cdef Connection live(self):
         """The connection, when the socket was found alive once; it may be closed by now."""
@@ -229,12 +243,16 @@ cdef class WebSocket:
                 self.connection = <Connection> found
         return self.connection
 
+    cdef bint is_orphan(self):
+        """True for the socket of a worker that is lost, as its disconnect handler gets it."""
+        return self.key >= 0 and self.other is not None
+
     # --- identity ---------------------------------------------------------------------------
 
     @property
     def id(self):
         """The id: 63 bits, for ever this socket's own."""
-        return self.key if self.key >= 0 else self.number
+        return self.key if self.key >= 0 else self.other
 
     def to_uint64(self):
         """Return the id, by the name that Starcounter gives it."""
@@ -270,6 +288,8 @@ cdef class WebSocket:
         cdef Connection connection = self.live()
         if connection is not None:
             return SocketStatus.OPEN if connection.state == STATE_OPEN else SocketStatus.CLOSED
+        if self.is_orphan():
+            return SocketStatus.CLOSED
         if elsewhere is not None:
             return elsewhere.status(self.id)
         return sequence.status(self.id)
@@ -294,13 +314,17 @@ cdef class WebSocket:
     def close_info(self):
         """How the socket ended, as a CloseInfo; None while it is open or when it is unknown."""
         cdef Connection connection = self.live()
-        return None if connection is None else connection.close_info
+        if connection is None:
+            return (<Orphan> self.other).close_info if self.is_orphan() else None
+        return connection.close_info
 
     @property
     def group(self):
         """The Group the socket was upgraded into, or None when it is unknown."""
         cdef Connection connection = self.live()
-        return None if connection is None else connection.group.owner
+        if connection is None:
+            return (<Orphan> self.other).group if self.is_orphan() else None
+        return connection.group.owner
 
     @property
     def request(self):
@@ -571,6 +595,76 @@ cpdef open_socket(Connection connection, int64_t id):
     return socket
 
 
+def orphan_socket(int64_t id, close_info, group):
+    """Return the WebSocket that a disconnect handler gets for the socket of a worker that is lost.
+
+    Args:
+        id: the socket's.
+        close_info: how it is said to have ended.
+        group: the Group that it was in.
+    """
+    cdef WebSocket socket = WebSocket.__new__(WebSocket)
+    cdef Orphan orphan = Orphan.__new__(Orphan)
+    orphan.close_info = close_info
+    orphan.group = group
+    socket.key = id
+    socket.other = orphan
+    return socket
+
+
+# --- which of many are open -------------------------------------------------------------------
+
+def sort_out(ids):
+    """Return which of these sockets are open in this process, and the others by their workers.
+
+    Args:
+        ids: an iterable of ids or WebSockets; what is no id is in neither.
+
+    Returns:
+        tuple[set[int], dict[int, list[int]]]: the others by address, those of this worker too
+        that it has not.
+    """
+    cdef int64_t key
+    cdef PyObject* found
+    cdef set here = set()
+    cdef dict others = {}
+    for each in ids:
+        number = each if type(each) is int else _as_id(each)
+        if not 0 <= number <= MAX_ID:
+            continue
+        key = number
+        found = registry_find(key)
+        if found == NULL:
+            others.setdefault(key >> SEQUENCE_BITS, []).append(number)
+        elif (<Connection> found).state == STATE_OPEN:
+            here.add(number)
+    return here, others
+
+
+def _as_id(socket):
+    if hasattr(socket, "__index__"):
+        return socket.__index__()
+    raise TypeError(f"expected a WebSocket or an id, not {type(socket).__name__}")
+
+
+def open_bits(ids):
+    """Return one bit for each id, the first in the lowest bit of the first byte: is it open here?
+
+    Args:
+        ids: int64 numbers, any.
+    """
+    cdef Py_ssize_t i = 0
+    cdef int64_t key
+    cdef PyObject* found
+    cdef bytearray bits = bytearray((len(ids) + 7) // 8)
+    for key in ids:
+        found = registry_find(key)
+        if found != NULL and (<Connection> found).state == STATE_OPEN:
+            bits[i >> 3] |= 1 << (i & 7)
+        i += 1
+    return bytes(bits)
+
+
 # --- sets -----------------------------------------------------------------------------------
 
 cdef uint32_t last_mark = 0
@@ -691,6 +785,31 @@ cdef class SocketSet:
         payload.fill(data, not is_binary)
         payload.key = checked_key(key)
         return send_here(self, payload, data, excluded)
+
+    async def count(self, *, strict=False):
+        """Return how many members the set has in all workers together; `len` is those here.
+
+        A set of your own has members in this process only.
+
+        Args:
+            strict: raise when a worker has not answered within two seconds; otherwise it is left
+                out, and the log says so.
+
+        Raises:
+            TimeoutError: with `strict`.
+        """
+        if elsewhere is None or self.members.channel is None:
+            return self.members.count
+        return await elsewhere.census.count(self, strict)
+
+    async def all_ids(self, *, strict=False):
+        """Return the ids of the members in all workers as a list of int; `ids()` is those here.
+
+        Arguments and exceptions as of `count`.
+        """
+        if elsewhere is None or self.members.channel is None:
+            return self.ids()
+        return await elsewhere.census.ids(self, strict)
 
     cdef int send_block(self, Block* block, excluded) except -1:
         cdef uint32_t i = self.members.count, mark = mark_excluded(excluded)
