@@ -67,6 +67,10 @@ cdef inline bint has_queued(Stream stream) noexcept:
     )
 
 
+cdef class Scope:
+    cdef object socket
+
+
 cdef class Driver:
     cdef readonly object loop
     cdef unsigned long thread      # the loop's thread
@@ -75,7 +79,9 @@ cdef class Driver:
     cdef bint soon                 # a call of `_resume` is scheduled
     cdef object problem            # KeyboardInterrupt or SystemExit to raise after the turn
     cdef object context            # the one that turns run in
-    cdef object current            # what the context variable holds
+    cdef object current            # the current socket
+    cdef Scope scope               # what the context variable holds
+    cdef object variables          # of the context, since the scope was put there
     # The stream being served writes here first, so that its answers leave in one send.
     cdef PyObject* corked
     cdef char* cork

@@ -7,6 +7,7 @@ from typing import Any
 logger: Logger
 current_socket: ContextVar[Any]
 
+def socket_in_context() -> Any: ...
 def limit_write_buffers(most: int) -> None: ...
 
 class Driver:

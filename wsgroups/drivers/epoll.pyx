@@ -15,6 +15,7 @@ import warnings
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, errno as c_errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
@@ -173,7 +174,7 @@ cdef class EpollDriver(Driver):
                 raise OSError(c_errno, os.strerror(c_errno))
             self.reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             self.register(EPOLL_CTL_ADD, self.waker, EPOLLIN, TAG_WAKER)
-            self.context.run(loop.add_reader, self.epoll, self._ready)
+            loop.add_reader(self.epoll, self._ready)
         except BaseException:
             self.let_go()  # nobody has it who could close it
             raise
@@ -352,8 +353,17 @@ cdef class EpollDriver(Driver):
     # --- a turn -----------------------------------------------------------------------------
 
     def _ready(self):
-        """The asyncio loop says that some of our descriptors are ready."""
-        self.turn(True)
+        """The asyncio loop says that some of our descriptors are ready.
+
+        It calls in a copy of the context that `add_reader` was called in.
+        """
+        if self.in_turn:
+            return
+        PyContext_Enter(self.context)
+        try:
+            self.turn(True)
+        finally:
+            PyContext_Exit(self.context)
 
     cdef int resume(self) except -1:
         return self.turn(False)
