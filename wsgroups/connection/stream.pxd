@@ -189,6 +189,7 @@ cdef class Stream:
     cdef uint8_t is_requeued
     cdef uint8_t holding           # Holding: nothing may be received before that
     cdef uint8_t unread            # the driver has left input with the kernel
+    cdef uint8_t is_room_told      # the driver is told when the kernel takes bytes again
 
     # Driver to stream.
     cdef int received(self, char* data, Py_ssize_t size) except -1

@@ -111,7 +111,7 @@ cdef bytes NO_DESCRIPTORS = (
     b"Content-Length: 0\r\nConnection: close\r\n\r\n"
 )
 
-cdef uint32_t INTEREST = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+cdef uint32_t INTEREST = EPOLLIN | EPOLLRDHUP | EPOLLET
 
 
 cdef enum Tag:
@@ -554,13 +554,22 @@ cdef class EpollDriver(Driver):
         return 0
 
     cdef int update_interest(self, Stream stream) except -1:
-        """Have input that was left unread reported once more, when it may be read again."""
-        if stream.unread and not stream.paused and not stream.holding and stream.fd >= 0:
+        """Have input that was left unread reported once more, when it may be read again.
+
+        Room to write is asked for when there is none for the first time: a socket that is new has
+        room, and would be reported for that alone, before its request has come.
+        """
+        cdef bint is_readable = stream.unread and not stream.paused and not stream.holding
+        cdef bint is_new = stream.blocked and not stream.is_room_told
+        cdef uint32_t events = INTEREST
+        if stream.fd < 0 or not (is_readable or is_new):
+            return 0
+        if is_readable:
             stream.unread = False
-            self.register(
-                EPOLL_CTL_MOD, stream.fd, INTEREST, <uintptr_t> <PyObject*> stream
-            )
-        return 0
+        stream.is_room_told |= stream.blocked
+        if stream.is_room_told:
+            events |= EPOLLOUT
+        return self.register(EPOLL_CTL_MOD, stream.fd, events, <uintptr_t> <PyObject*> stream)
 
     cdef int shut_down(self, Stream stream) except -1:
         shutdown(stream.fd, SHUT_WR)
