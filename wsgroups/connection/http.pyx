@@ -428,7 +428,7 @@ cdef class HttpPhase(Phase):
 
 
 cdef inline Py_ssize_t harmless_end(const uint8_t* data, Py_ssize_t i, Py_ssize_t last) noexcept:
-    """The last of the bytes behind `i`, up to `last`, that may stand anywhere in a line; else `i`."""
+    """The last one behind `i`, up to `last`, of bytes that may stand anywhere in a line."""
     while i < last and 32 <= data[i + 1] <= 126 and data[i + 1] != b"#":
         i += 1
     return i

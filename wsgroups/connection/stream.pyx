@@ -119,8 +119,8 @@ def limit_write_buffers(Py_ssize_t most):
 cdef class Scope:
     """What the context variable holds during turns: where the current socket stands.
 
-    To set a context variable costs more than all else of a short message, so that the next socket is
-    put into the same scope, unless a handler has copied the context: with a task that it has
+    To set a context variable costs more than all else of a short message, so that the next socket
+    is put into the same scope, unless a handler has copied the context: with a task that it has
     started, for which the socket stays the same.
     """
 
