@@ -7,7 +7,8 @@ from the loop.
 Sockets are registered once, edge-triggered, so that epoll does not ask each of them again after it
 has been served. An edge is told once: whoever leaves input unread (a pause, a turn that is over)
 sets `unread`, and the socket is armed anew as soon as it may read again. A short read is the end of
-what has come, except when FIN came with it: EPOLLRDHUP then says to read on.
+what has come, except when FIN came with it: EPOLLRDHUP then says to read on. Sockets that have
+never been without room to write are not watched for it.
 """
 
 import os
