@@ -6,6 +6,8 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -490,6 +492,43 @@ async def test_current_is_the_socket_after_await_and_in_tasks_of_every_handler()
     assert {where for where, *_ in seen} == places
     assert all(expected == current for _, expected, current in seen)
     assert WebSocket.current is None
+
+
+@pytest.mark.parametrize("order", ["copied", "set, copied", "copied, set", "set, copied, set"])
+@pytest.mark.parametrize("before", [0, 40])
+async def test_who_has_copied_the_context_keeps_his_current_socket(before: int, order: str) -> None:
+    handle = Handle()
+    Gate(handle)
+    variables = [ContextVar(f"variable{i}", default=0) for i in range(before + 1)]
+    found: list[tuple[int, int]] = []
+
+    @handle.websocket("room")
+    def on_text(message: str, ws: WebSocket) -> None:
+        for variable in variables[:before]:
+            variable.set(1)
+        assert WebSocket.current == ws
+        for step in order.split(", "):
+            if step == "set":
+                variables[-1].set(ws.id)  # the context of all turns: others see it as well
+            else:
+                asyncio.get_running_loop().call_later(
+                    0.01, lambda: found.append((ws.id, WebSocket.current.id))
+                )
+        assert WebSocket.current == ws
+        ws.send(message)
+
+    async with serve(handle, port=0) as server, AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(wire(server)) for _ in range(5)]
+        for connection in sockets:
+            await connection.upgrade()
+        for _ in range(3):
+            for connection in sockets:
+                connection.sock.send(frame(TEXT, b"x"))  # one batch for the driver
+            for connection in sockets:
+                assert await connection.frame() == (TEXT, b"x")
+        await until(lambda: len(found) == 15)
+    assert len({expected for expected, _ in found}) == 5
+    assert all(expected == current for expected, current in found)
 
 
 async def test_there_is_no_current_socket_in_a_request_or_outside() -> None:

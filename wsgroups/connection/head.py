@@ -193,6 +193,7 @@ def _origin_form(target: bytes, host: bytes) -> str:
         if absolute is None or absolute[1].lower() != host.lower():
             raise HTTPError(400, "The request target must be a path.")
         target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
-    if b"%00" in target.partition(b"?")[0]:  # no path has a NUL: it would end names elsewhere
+    # No path has a NUL: it would end names elsewhere. To `in`, bytes could be a number first.
+    if target.partition(b"?")[0].find(b"%00") >= 0:
         raise HTTPError(400, "The request target has a NUL in it.")
     return target.decode("ascii")

@@ -67,6 +67,10 @@ cdef inline bint has_queued(Stream stream) noexcept:
     )
 
 
+cdef class Scope:
+    cdef object socket
+
+
 cdef class Driver:
     cdef readonly object loop
     cdef unsigned long thread      # the loop's thread
@@ -75,7 +79,9 @@ cdef class Driver:
     cdef bint soon                 # a call of `_resume` is scheduled
     cdef object problem            # KeyboardInterrupt or SystemExit to raise after the turn
     cdef object context            # the one that turns run in
-    cdef object current            # what the context variable holds
+    cdef object current            # the current socket
+    cdef Scope scope               # what the context variable holds
+    cdef object variables          # of the context, since the scope was put there
     # The stream being served writes here first, so that its answers leave in one send.
     cdef PyObject* corked
     cdef char* cork
@@ -183,6 +189,7 @@ cdef class Stream:
     cdef uint8_t is_requeued
     cdef uint8_t holding           # Holding: nothing may be received before that
     cdef uint8_t unread            # the driver has left input with the kernel
+    cdef uint8_t is_room_told      # the driver is told when the kernel takes bytes again
 
     # Driver to stream.
     cdef int received(self, char* data, Py_ssize_t size) except -1

@@ -9,6 +9,7 @@ import contextvars
 import logging
 import sys
 
+cimport cython
 from cpython.contextvars cimport PyContextVar_Set
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
@@ -51,10 +52,34 @@ cdef extern from *:
     """
     int64_t monotonic_ns "wsgroups_now_ns"() noexcept nogil
 
+cdef extern from *:
+    """
+    static int wsgroups_visit(PyObject *object, void *found) {
+        if (!PyContext_CheckExact(object))  /* the one it was entered from is visited as well */
+            *(PyObject **) found = object;
+        return 0;
+    }
+    /* What holds the variables of a context, borrowed. It is never changed: a context that sets a
+       variable has a new one from then on, and a copy of a context begins with the same one. */
+    static PyObject *wsgroups_variables(PyObject *context) {
+        PyObject *found = NULL;
+        Py_TYPE(context)->tp_traverse(context, wsgroups_visit, &found);
+        return found;
+    }
+    /* True while a context has `variables`, and no copy has them: one reference is the context's
+       and one the caller's. */
+    static inline int wsgroups_is_uncopied(PyObject *context, PyObject *variables) {
+        return Py_REFCNT(variables) == 2 && wsgroups_variables(context) == variables;
+    }
+    """
+    PyObject* variables_of "wsgroups_variables"(PyObject* context)
+    # By pointers: Cython holds a reference to an object while it calls.
+    bint is_uncopied "wsgroups_is_uncopied"(PyObject* context, PyObject* variables)
+
 logger = logging.getLogger("wsgroups")
 
 current_socket = contextvars.ContextVar("wsgroups.current", default=None)
-"""The socket whose event is being handled."""
+"""The socket whose event is being handled, or the `Scope` of the turn that it is handled in."""
 
 cdef enum:
     PATIENCE = 30 * TICKS_PER_SECOND  # with a reader that takes nothing
@@ -90,6 +115,22 @@ def limit_write_buffers(Py_ssize_t most):
     most_block_bytes = most
 
 
+@cython.final
+cdef class Scope:
+    """What the context variable holds during turns: where the current socket stands.
+
+    To set a context variable costs more than all else of a short message, so that the next socket
+    is put into the same scope, unless a handler has copied the context: with a task that it has
+    started, for which the socket stays the same.
+    """
+
+
+def socket_in_context():
+    """Return the socket whose event is being handled, in a turn or a task, or None."""
+    found = current_socket.get()
+    return (<Scope> found).socket if type(found) is Scope else found
+
+
 cdef class Driver:
     """One per running loop; subclasses move the bytes.
 
@@ -107,7 +148,7 @@ cdef class Driver:
         self.watchers = []
         # Turns run in a context of their own, whatever task happens to schedule them.
         self.context = contextvars.copy_context()
-        self.context.run(current_socket.set, None)
+        self.context.run(self._renew_scope)
         self.cork = <char*> malloc(CORK_CAPACITY)
         if self.cork == NULL:
             raise MemoryError
@@ -540,9 +581,16 @@ cdef class Driver:
         if not self.in_turn:
             PyContextVar_Set(current_socket, socket)  # in the context of the task that calls
         elif socket is not self.current:
-            self.current = socket
-            PyContextVar_Set(current_socket, socket)
+            if not is_uncopied(<PyObject*> self.context, <PyObject*> self.variables):
+                self._renew_scope()
+            self.scope.socket = self.current = socket
         return 0
+
+    def _renew_scope(self):
+        """Leave the scope to those who have a copy of the context, which is the current one."""
+        self.scope, self.variables = Scope(), None
+        PyContextVar_Set(current_socket, self.scope)
+        self.variables = <object> variables_of(<PyObject*> self.context)
 
     cdef int raised(self, object error) except -1:
         """Keep what must end the program (Ctrl-C, sys.exit) until the turn is over."""

@@ -7,7 +7,8 @@ from the loop.
 Sockets are registered once, edge-triggered, so that epoll does not ask each of them again after it
 has been served. An edge is told once: whoever leaves input unread (a pause, a turn that is over)
 sets `unread`, and the socket is armed anew as soon as it may read again. A short read is the end of
-what has come, except when FIN came with it: EPOLLRDHUP then says to read on.
+what has come, except when FIN came with it: EPOLLRDHUP then says to read on. Sockets that have
+never been without room to write are not watched for it.
 """
 
 import os
@@ -15,6 +16,7 @@ import warnings
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, errno as c_errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
@@ -110,7 +112,7 @@ cdef bytes NO_DESCRIPTORS = (
     b"Content-Length: 0\r\nConnection: close\r\n\r\n"
 )
 
-cdef uint32_t INTEREST = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+cdef uint32_t INTEREST = EPOLLIN | EPOLLRDHUP | EPOLLET
 
 
 cdef enum Tag:
@@ -173,7 +175,7 @@ cdef class EpollDriver(Driver):
                 raise OSError(c_errno, os.strerror(c_errno))
             self.reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             self.register(EPOLL_CTL_ADD, self.waker, EPOLLIN, TAG_WAKER)
-            self.context.run(loop.add_reader, self.epoll, self._ready)
+            loop.add_reader(self.epoll, self._ready)
         except BaseException:
             self.let_go()  # nobody has it who could close it
             raise
@@ -352,8 +354,17 @@ cdef class EpollDriver(Driver):
     # --- a turn -----------------------------------------------------------------------------
 
     def _ready(self):
-        """The asyncio loop says that some of our descriptors are ready."""
-        self.turn(True)
+        """The asyncio loop says that some of our descriptors are ready.
+
+        It calls in a copy of the context that `add_reader` was called in.
+        """
+        if self.in_turn:
+            return
+        PyContext_Enter(self.context)
+        try:
+            self.turn(True)
+        finally:
+            PyContext_Exit(self.context)
 
     cdef int resume(self) except -1:
         return self.turn(False)
@@ -544,13 +555,22 @@ cdef class EpollDriver(Driver):
         return 0
 
     cdef int update_interest(self, Stream stream) except -1:
-        """Have input that was left unread reported once more, when it may be read again."""
-        if stream.unread and not stream.paused and not stream.holding and stream.fd >= 0:
+        """Have input that was left unread reported once more, when it may be read again.
+
+        Room to write is asked for when there is none for the first time: a socket that is new has
+        room, and would be reported for that alone, before its request has come.
+        """
+        cdef bint is_readable = stream.unread and not stream.paused and not stream.holding
+        cdef bint is_new = stream.blocked and not stream.is_room_told
+        cdef uint32_t events = INTEREST
+        if stream.fd < 0 or not (is_readable or is_new):
+            return 0
+        if is_readable:
             stream.unread = False
-            self.register(
-                EPOLL_CTL_MOD, stream.fd, INTEREST, <uintptr_t> <PyObject*> stream
-            )
-        return 0
+        stream.is_room_told |= stream.blocked
+        if stream.is_room_told:
+            events |= EPOLLOUT
+        return self.register(EPOLL_CTL_MOD, stream.fd, events, <uintptr_t> <PyObject*> stream)
 
     cdef int shut_down(self, Stream stream) except -1:
         shutdown(stream.fd, SHUT_WR)

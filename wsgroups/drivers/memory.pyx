@@ -6,6 +6,7 @@ told to.
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.contextvars cimport PyContextVar_Set
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
@@ -22,6 +23,8 @@ from wsgroups.connection.stream cimport (
 )
 
 import errno
+
+from wsgroups.connection.stream import current_socket
 
 cdef enum:
     VECTORS = 64
@@ -180,6 +183,14 @@ cdef class MemoryDriver(Driver):
         return wire.fin
 
     # --- what a driver implements -----------------------------------------------------------
+
+    cdef int enter(self, object socket) except -1:
+        # Its turns run in the context of whoever calls.
+        if socket is not self.current or not self.in_turn:
+            PyContextVar_Set(current_socket, socket)
+            if self.in_turn:
+                self.current = socket
+        return 0
 
     cdef int64_t clock(self) noexcept:
         return <int64_t> self.tick * (1000000000 // TICKS_PER_SECOND)

@@ -41,7 +41,7 @@ import orjson
 
 from wsgroups.closing import CloseCode, close_payload
 from wsgroups.connection.members import watch
-from wsgroups.connection.stream import current_socket
+from wsgroups.connection.stream import socket_in_context
 from wsgroups.enums import SendResult, SocketStatus
 from wsgroups.ids import MAX_ID, sequence
 from wsgroups.surface import waiting
@@ -203,7 +203,7 @@ class _Current:
     """`WebSocket.current`: read on the class, as on an instance."""
 
     def __get__(self, instance, owner):
-        return current_socket.get()
+        return socket_in_context()
 
 
 @cython.final
