@@ -67,6 +67,9 @@ cdef inline bint has_queued(Stream stream) noexcept:
     )
 
 
+cdef Py_ssize_t most_block_bytes    # that all blocks of the process may hold
+
+
 cdef class Driver:
     cdef readonly object loop
     cdef unsigned long thread      # the loop's thread
