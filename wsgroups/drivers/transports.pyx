@@ -67,6 +67,7 @@ cdef enum:
     VECTORS = 64
     TURN_NS = 4000000          # then asyncio has its turn
     FLUSH_NS = 2000000         # a slice of a fan-out
+    ACCEPTED_AT_ONCE = 16      # connections; then asyncio has its turn
     LATE = 2                   # ticks between sweeps that say that the loop was held up
 
 cdef object AF_UNIX = getattr(socket, "AF_UNIX", None)  # not on Windows
@@ -293,7 +294,7 @@ cdef class TransportDriver(Driver):
         Args:
             sock: becomes the listener's, which closes it.
             accepted: called with each new connection; gives it its first phase.
-            backlog: connections the kernel keeps waiting; asyncio sets it once more.
+            backlog: connections the kernel keeps waiting.
 
         Returns:
             The listener, with `close()`.
@@ -304,10 +305,15 @@ cdef class TransportDriver(Driver):
         listener.sock = sock
         listener.is_tcp = sock.family != AF_UNIX
         create = self.loop.create_server if listener.is_tcp else self.loop.create_unix_server
-        listener.server = await create(listener, sock=sock, backlog=backlog, start_serving=False)
+        # What asyncio calls the backlog is also how often it tries to accept at once. It goes on
+        # trying, and logging, when there are no descriptors; so it is told little.
+        listener.server = await create(
+            listener, sock=sock, backlog=ACCEPTED_AT_ONCE, start_serving=False
+        )
         self.listeners.add(listener)
         try:
             await listener.server.start_serving()
+            sock.listen(backlog)
         except BaseException:
             listener.close()
             raise
