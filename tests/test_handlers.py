@@ -40,6 +40,10 @@ from wsgroups import (
     serve,
 )
 
+BEGINS_AT_ONCE = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="tasks begin at once from Python 3.12 on"
+)
+
 # --- which messages -------------------------------------------------------------------------
 
 
@@ -1127,7 +1131,7 @@ async def test_a_handler_is_in_a_task_of_its_own_from_its_first_line() -> None:
     assert is_the_same
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks begin at once from Python 3.12 on")
+@BEGINS_AT_ONCE
 async def test_a_handler_that_does_not_suspend_takes_no_turn_of_the_loop() -> None:
     handle = Handle()
     gate = Gate(handle)
@@ -1144,3 +1148,149 @@ async def test_a_handler_that_does_not_suspend_takes_no_turn_of_the_loop() -> No
         await connection.send(b"".join(frame(TEXT, name) for name in (b"1", b"2", b"3")))
         await until(lambda: "a turn" in order)
     assert order[:4] == ["1", "2", "3", "a turn"]
+
+
+# --- a burst --------------------------------------------------------------------------------
+
+
+@BEGINS_AT_ONCE
+async def test_what_comes_in_one_burst_is_answered_in_its_order() -> None:
+    handle = Handle()
+    Gate(handle)
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        ws.send(message)
+
+    @handle.websocket("room")
+    def on_binary(message: bytes, ws: WebSocket) -> None:
+        ws.send(message)
+
+    burst = [(TEXT, b"1"), (BINARY, b"2"), (PING, b"3"), (TEXT, b"4"), (TEXT, b"5"), (CLOSE, b"")]
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(b"".join(frame(*each) for each in burst))
+        answers = [await connection.frame() for _ in burst]
+    burst[2] = (PONG, b"3")
+    assert answers == burst
+
+
+@BEGINS_AT_ONCE
+async def test_what_was_answered_leaves_before_the_close_for_a_bad_frame() -> None:
+    handle = Handle()
+    Gate(handle)
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        ws.send(message)
+
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"1") + frame(TEXT, b"2") + frame(3) + frame(TEXT, b"4"))
+        assert await connection.frame() == (TEXT, b"1")
+        assert await connection.frame() == (TEXT, b"2")
+        assert await connection.closing() == (1002, "")
+
+
+@pytest.mark.parametrize("bound", [1, 3, 64])
+@pytest.mark.parametrize("waits", [{0}, {7}, {150}, {3, 4, 90}, set(range(200))])
+async def test_a_burst_in_which_some_suspend_keeps_its_order(bound: int, waits: set[int]) -> None:
+    handle = Handle(max_queued_events=bound)
+    Gate(handle)
+    tasks: set[asyncio.Task[Any] | None] = set()
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        assert WebSocket.current == ws
+        if int(message) in waits:
+            await turns()
+            assert WebSocket.current == ws
+        tasks.add(asyncio.current_task())
+        ws.send(message)
+
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(b"".join(frame(TEXT, b"%d" % number) for number in range(200)))
+        answers = [await connection.frame() for _ in range(200)]
+    assert answers == [(TEXT, b"%d" % number) for number in range(200)]
+    assert None not in tasks
+
+
+@BEGINS_AT_ONCE
+async def test_nothing_is_delivered_behind_the_handler_of_a_burst_that_ends_the_socket() -> None:
+    handle = Handle()
+    Gate(handle)
+    log: list[str] = []
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        log.append(message)
+        if message == "2":
+            ws.disconnect("enough")
+
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(b"".join(frame(TEXT, name) for name in (b"1", b"2", b"3")))
+        assert await connection.closing() == (1000, "enough")
+    assert log == ["1", "2"]
+
+
+async def test_a_handler_that_fails_in_a_burst_is_followed_by_the_error_handler_alone(
+    error_log: list[logging.LogRecord],
+) -> None:
+    handle = Handle()
+    Gate(handle)
+    log: list[str] = []
+    gone = asyncio.Event()
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        log.append(message)
+        if message == "2":
+            raise RuntimeError
+
+    @handle.websocket_error("room")
+    async def on_error(error: BaseException, ws: WebSocket) -> None:
+        log.append("error")
+        await turns()
+        log.append("error handled")
+
+    handle.websocket_disconnect("room")(lambda ws: gone.set())
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(b"".join(frame(TEXT, name) for name in (b"1", b"2", b"3")))
+        await connection.read_all()
+        await soon(gone.wait())
+    assert log == ["1", "2", "error", "error handled"]
+    assert len(error_log) == 1
+
+
+@BEGINS_AT_ONCE
+async def test_without_memory_for_what_waits_the_handler_that_suspended_is_cancelled(
+    error_log: list[logging.LogRecord],
+) -> None:
+    handle = Handle()
+    Gate(handle)
+    log: list[str] = []
+    gone = asyncio.Event()
+
+    @handle.websocket("room")
+    async def on_text(message: str, ws: WebSocket) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            log.append("ended")
+
+    def no_memory(connection: object) -> Any:
+        raise MemoryError
+
+    handle.websocket_disconnect("room")(lambda ws: gone.set())
+    handle.group("room").core.runner = no_memory
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        await connection.send(frame(TEXT, b"1") + frame(TEXT, b"2"))
+        await connection.read_all()
+        await soon(gone.wait())
+        await until(lambda: log)
+    assert log == ["ended"]
+    assert error_log

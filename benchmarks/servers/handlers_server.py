@@ -44,7 +44,7 @@ async def main(port: int) -> None:
 # Whether tasks begin at once is for the interpreter to say; "task" has them not, whatever it is.
 KINDS = {"def": plain, "async": asynchronous, "task": asynchronous, "suspends": suspended}
 if sys.argv[2] == "task":
-    runner._EAGER = False
+    runner.BEGINS_AT_ONCE = False
 handle.websocket("echo")(KINDS[sys.argv[2]])
 
 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as main_runner:

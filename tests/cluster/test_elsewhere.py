@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.cluster.recording import Recorder
-from tests.support import Gate, quiet_handle, soon, until
+from tests.support import Gate, quiet_handle, soon, turns, until
 from wsgroups import Handle, SendResult, WebSocket, testing
 from wsgroups.cluster.channels import group_channel, room_channel
 from wsgroups.cluster.exchange import Exchange
@@ -43,6 +43,7 @@ class World:
 
     async def settle(self) -> None:
         for _ in range(3):
+            await turns()  # who has come and gone is announced in the next one
             await soon(self.bus.sync())
             await soon(self.other.sync())
 

@@ -60,6 +60,7 @@ cdef class GroupCore:
     cdef bint is_metered            # `rates` has a limit
     cdef public object owner        # the surface's Group
     cdef public object runner       # makes the runner of a socket with `async def` handlers
+    cdef public object attempt      # begins to call such a handler; None: a runner does
     cdef public object open_socket  # makes the surface's socket of a connection and its id
 
 
@@ -95,6 +96,15 @@ cdef class Phase:
     cdef int closed(self, Connection connection) except -1
 
 
+cdef struct Intake:
+    # What one connection decodes in one turn, on the stack.
+    PyObject* owner                 # the connection
+    FrameInput* source
+    int left                        # events until the turn is over
+    bint is_over
+    bint holds                      # what is left of the source is for another turn
+
+
 cdef class Connection(Stream):
     # By falling size: there are as many of these as sockets.
     cdef Phase phase                # None after the upgrade
@@ -121,7 +131,6 @@ cdef class Connection(Stream):
     cdef uint32_t begun_after       # how many had been finished then
     cdef readonly uint32_t dropped  # messages that the policy for slow peers has dropped
     cdef uint16_t control_second    # the last second with a control frame in it
-    cdef uint16_t inflated          # what the last compressed message costs of a turn, in events
     cdef uint8_t controls           # frames in that second
     cdef uint8_t busy_seconds       # in a row with too many
     cdef uint8_t state              # State
@@ -129,6 +138,7 @@ cdef class Connection(Stream):
     cdef uint8_t is_shaking         # its first request is not complete
     cdef uint8_t started            # the connect handler has been called
     cdef uint8_t parted             # the disconnect handler has been called
+    cdef uint8_t attempting         # a handler that may suspend runs and has not yet
     cdef uint8_t address[28]        # the peer's sockaddr_in or sockaddr_in6
     cdef FrameDecoder decoder
 
@@ -147,6 +157,8 @@ cdef class Connection(Stream):
 
     # Input.
     cdef int decode(self, FrameInput* source) except -1
+    cdef int walk(self, Intake* intake) except -1
+    cdef bint is_enough(self, Intake* intake) except -1
     cdef int hold(self, FrameInput* source) except -1
     cdef bint congested(self) except -1
     cdef bint is_congested(self) except -1
@@ -180,7 +192,11 @@ cdef class Connection(Stream):
     cdef int call(self, Handler handler, object message) except -1
     cdef int report_what_is_set(self) except -1
     cdef int enqueue_given(self, object coroutine) except -1
+    cdef bint is_busy(self) noexcept
     cdef int enqueue(self, Handler handler, object message) except -1
+    cdef int enqueue_behind(self, object function, tuple arguments) except -1
+    cdef int make_runner(self) except -1
+    cdef int attempt(self, object function, tuple arguments) except -1
     cdef int report(self, object error) except -1
     cdef int complain(self, str what, object error) except -1
     cdef int note(self, int level, str message, tuple arguments, object error=*) except -1

@@ -454,27 +454,49 @@ cdef class Connection(Stream):
 
     cdef int decode(self, FrameInput* source) except -1:
         """Handle the frames of `source`, up to a turn's worth, and hold the rest."""
-        cdef FrameEvent event
-        cdef int left = EVENTS_A_TURN
-        while True:
-            decoder_next(&self.decoder, source, &self.group.limits, &event)
-            if event.kind == EVENT_NONE:
-                break
-            left -= 1
-            if event.kind == EVENT_CLOSE and source.next != source.end:
-                self.linger = LINGER  # the peer goes on after its own last word
-            self.handle(&event)
-            if self.state == STATE_CLOSED or source.next == source.end:
-                break
-            if event.kind > EVENT_FAIL:
-                left -= min(left, self.inflated)
-            if left == 0 or self.congested():
-                return self.hold(source)
+        cdef Intake intake
+        cdef void* before = self.driver.intake
+        intake.owner = <PyObject*> self
+        intake.source = source
+        intake.left = EVENTS_A_TURN
+        intake.is_over = intake.holds = False
+        self.driver.intake = &intake
+        try:
+            self.walk(&intake)
+        finally:
+            self.driver.intake = before
+        if intake.holds:
+            return self.hold(source)
         self.held = None
         self.holding &= ~HOLDING_FRAMES
         if self.state < STATE_CLOSED and self.congested():
             self.pause()
         return 0
+
+    cdef int walk(self, Intake* intake) except -1:
+        """Handle frames until that is enough, or a task is to make the call that is pulled."""
+        cdef FrameEvent event
+        while True:
+            decoder_next(&self.decoder, intake.source, &self.group.limits, &event)
+            if event.kind == EVENT_NONE:
+                intake.is_over = True
+                return 0
+            intake.left -= 1
+            if event.kind == EVENT_CLOSE and intake.source.next != intake.source.end:
+                self.linger = LINGER  # the peer goes on after its own last word
+            self.handle(&event)
+            if self.driver.pulled is not None or self.is_enough(intake):
+                return 0
+
+    cdef bint is_enough(self, Intake* intake) except -1:
+        """True when no further frame is to be handled in this turn."""
+        if intake.is_over:
+            return True
+        if self.state == STATE_CLOSED or intake.source.next == intake.source.end:
+            intake.is_over = True
+        elif intake.left <= 0 or self.congested():
+            intake.is_over = intake.holds = True
+        return intake.is_over
 
     cdef int hold(self, FrameInput* source) except -1:
         """Keep the rest of the input; it goes on in the next turn, or when there is room."""
@@ -565,7 +587,7 @@ cdef class Connection(Stream):
         if handler.decode is not None:
             return self.on_encoded(event, handler)
         message = message_of(event)
-        if self.runner is not None or handler.is_async:
+        if handler.is_async or self.is_busy():
             return self.enqueue(handler, message)
         return self.call(handler, message)
 
@@ -588,15 +610,16 @@ cdef class Connection(Stream):
         """A compressed message: inflate it, up to the limit and no further."""
         cdef FrameEvent inflated
         cdef uint8_t state = UTF8_START
+        cdef Intake* intake = <Intake*> self.driver.intake
         cdef bytes payload = PyBytes_FromStringAndSize(<char*> event.data, event.size)
         if self.state != STATE_OPEN:
             return 0
-        self.inflated = 0
         try:
             payload = self.deflate.inflate(payload, self.group.limits.max_message_size)
         except InflateError as error:
             return self.fail(error.close_code, str(error))
-        self.inflated = <uint16_t> min(<Py_ssize_t> EVENTS_A_TURN, len(payload) // INFLATED_A_TURN)
+        if intake != NULL and intake.owner == <PyObject*> self:
+            intake.left -= <int> min(<Py_ssize_t> EVENTS_A_TURN, len(payload) // INFLATED_A_TURN)
         inflated.kind = <EventKind> (event.kind - EVENT_FAIL)
         inflated.data = <uint8_t*> PyBytes_AS_STRING(payload)
         inflated.size = PyBytes_GET_SIZE(payload)
@@ -919,7 +942,7 @@ cdef class Connection(Stream):
 
     cdef int deliver(self, Handler handler, object message) except -1:
         """Call a handler, or queue the call behind one that is suspended."""
-        if self.runner is not None or handler.is_async:
+        if handler.is_async or self.is_busy():
             return self.enqueue(handler, message)
         return self.call(handler, message)
 
@@ -959,17 +982,83 @@ cdef class Connection(Stream):
         """A plain function returned what an `async def` inside it gave."""
         return self.enqueue(Handler(Given(coroutine), takes_message=False), None)
 
+    cdef bint is_busy(self) noexcept:
+        """True while a handler runs by itself, at this moment or suspended."""
+        return self.runner is not None or self.attempting
+
     cdef int enqueue(self, Handler handler, object message) except -1:
+        cdef tuple arguments
         self.driver.enter(self.socket)
-        if self.runner is None:
-            self.runner = self.group.runner(self)
-            if self.parted:
-                self.runner.wind_up(0)
         if handler.takes_message:
-            self.runner.put(handler.function, (message, self.socket))
+            arguments = (message, self.socket)
         else:
-            self.runner.put(handler.function, (self.socket,))
+            arguments = (self.socket,)
+        if self.is_busy():
+            return self.enqueue_behind(handler.function, arguments)
+        if self.group.attempt is not None:
+            return self.attempt(handler.function, arguments)
+        self.make_runner()
+        self.runner.put(handler.function, arguments)
+        try:
+            self.runner.start()
+        except BaseException:
+            self.runner = None
+            raise
         return 0
+
+    cdef int enqueue_behind(self, object function, tuple arguments) except -1:
+        """Have a function called in the task that there is already."""
+        if self.runner is None:
+            if self.driver.pulling and self.driver.pulled is None:
+                self.driver.pulled = (function, arguments)
+                return 0
+            self.make_runner()
+        self.runner.put(function, arguments)
+        return 0
+
+    cdef int make_runner(self) except -1:
+        self.runner = self.group.runner(self)
+        if self.parted:
+            self.runner.wind_up(0)
+        return 0
+
+    cdef int attempt(self, object function, tuple arguments) except -1:
+        """Call a handler in a task that begins at once; few suspend and need a runner."""
+        self.attempting = True
+        try:
+            task = self.group.attempt(self, function, arguments)
+        finally:
+            self.attempting = False
+        if task is None:
+            return 0
+        try:
+            if self.runner is None:
+                self.make_runner()
+            self.runner.adopt(task, function)
+        except BaseException:
+            task.cancel()  # whoever comes next would not wait for it
+            raise
+        return 0
+
+    def pull(self):
+        """Return what the task of an attempt calls next, a function and its arguments, or None.
+
+        As long as its handlers do not suspend, the task goes on with the frames of this turn where
+        the last one has left off: one task for a burst, and everything in the order of the input.
+        """
+        cdef Intake* intake = <Intake*> self.driver.intake
+        if not self.attempting or intake == NULL or intake.owner != <PyObject*> self:
+            return None
+        self.driver.pulling = True
+        try:
+            if not self.is_enough(intake):
+                self.walk(intake)
+        except BaseException as error:
+            self.driver.crashed(self, error)
+        finally:
+            self.driver.pulling = False
+        event, self.driver.pulled = self.driver.pulled, None
+        return event
 
     def runner_done(self):
         """The runner has nothing left to do."""
@@ -1049,7 +1138,7 @@ cdef class Connection(Stream):
 
     cdef int part(self, Handler handler) except -1:
         """Call the disconnect handler, or queue its call."""
-        if self.runner is None and not handler.is_async:
+        if not handler.is_async and not self.is_busy():
             return self.call(handler, None)
         try:
             return self.enqueue(handler, None)

@@ -67,6 +67,9 @@ cdef inline bint has_queued(Stream stream) noexcept:
     )
 
 
+cdef Py_ssize_t most_block_bytes    # that all blocks of the process may hold
+
+
 cdef class Scope:
     cdef object socket
 
@@ -86,6 +89,11 @@ cdef class Driver:
     cdef PyObject* corked
     cdef char* cork
     cdef Py_ssize_t cork_size
+    # What the stream being served is decoding, its `Intake`; a task may go on with that and pulls
+    # its calls out of it.
+    cdef void* intake
+    cdef bint pulling
+    cdef tuple pulled              # the call that comes next, or None
     # All streams, densely, with the tick at which each wants to be woken, or 0.
     cdef list streams
     cdef uint32_t* deadlines

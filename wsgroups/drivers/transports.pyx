@@ -27,13 +27,14 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from wsgroups.connection.connection cimport Connection
-from wsgroups.connection.outbox cimport blocks_freed, count_memory, iovec
+from wsgroups.connection.outbox cimport block_bytes, blocks_freed, count_memory, iovec
 from wsgroups.connection.stream cimport (
     STREAM_CLOSED,
     STREAM_OPEN,
     Driver,
     Stream,
     has_queued,
+    most_block_bytes,
 )
 
 from wsgroups.connection.address import SOCKADDR_SIZE, pack_address
@@ -62,9 +63,11 @@ cdef enum:
     RECEIVE_SIZE = 65536       # the one buffer all sockets are received into
     RECEIVE_AT_ONCE = 262144   # into a message's own buffer; then the others have their turn
     PIECE = 65536              # what a transport gets at once; a full cork fits
+    SCARCE_PIECE = 4096        # the same while queues take half of what they may
     VECTORS = 64
     TURN_NS = 4000000          # then asyncio has its turn
     FLUSH_NS = 2000000         # a slice of a fan-out
+    ACCEPTED_AT_ONCE = 16      # connections; then asyncio has its turn
     LATE = 2                   # ticks between sweeps that say that the loop was held up
 
 cdef object AF_UNIX = getattr(socket, "AF_UNIX", None)  # not on Windows
@@ -291,7 +294,7 @@ cdef class TransportDriver(Driver):
         Args:
             sock: becomes the listener's, which closes it.
             accepted: called with each new connection; gives it its first phase.
-            backlog: connections the kernel keeps waiting; asyncio sets it once more.
+            backlog: connections the kernel keeps waiting.
 
         Returns:
             The listener, with `close()`.
@@ -302,10 +305,15 @@ cdef class TransportDriver(Driver):
         listener.sock = sock
         listener.is_tcp = sock.family != AF_UNIX
         create = self.loop.create_server if listener.is_tcp else self.loop.create_unix_server
-        listener.server = await create(listener, sock=sock, backlog=backlog, start_serving=False)
+        # What asyncio calls the backlog is also how often it tries to accept at once. It goes on
+        # trying, and logging, when there are no descriptors; so it is told little.
+        listener.server = await create(
+            listener, sock=sock, backlog=ACCEPTED_AT_ONCE, start_serving=False
+        )
         self.listeners.add(listener)
         try:
             await listener.server.start_serving()
+            sock.listen(backlog)
         except BaseException:
             listener.close()
             raise
@@ -482,20 +490,24 @@ cdef class TransportDriver(Driver):
     cdef bytes join(self, iovec* vectors, int used):
         """Return what the vectors describe, up to a piece; transports may keep it as it is.
 
-        The members of a group are sent the same blocks: theirs are together already.
+        The members of a group are sent the same blocks: theirs are together already. A piece is a
+        copy. Of what many wait for, and what is in memory once, it would make one for each of
+        them, and those who have begun to read would be given up for want of memory.
         """
         cdef size_t done = 0, size = 0, part
+        cdef size_t most = PIECE if block_bytes <= most_block_bytes // 2 else SCARCE_PIECE
         cdef bytes piece
         cdef char* next
         cdef int i
         if (
             used == self.joined_count and self.joined_after == blocks_freed
             and self.cork_size == 0 and memcmp(vectors, self.joined, used * sizeof(iovec)) == 0
+            and <size_t> len(self.piece) <= most
         ):
             return self.piece
         for i in range(used):
             size += vectors[i].iov_len
-        size = min(size, <size_t> PIECE)
+        size = min(size, most)
         piece = PyBytes_FromStringAndSize(NULL, size)
         next = PyBytes_AS_STRING(piece)
         for i in range(used):

@@ -10,10 +10,9 @@ from typing import Any, SupportsIndex
 from wsgroups.connection.connection import Connection, GroupCore, Handler
 from wsgroups.errors import DuplicateHandlerError
 from wsgroups.policy import GroupPolicy, check_options
-from wsgroups.surface import instances
+from wsgroups.surface import instances, runner
 from wsgroups.surface.handlers import Kind, error_handler, event_handler, message_handler
 from wsgroups.surface.rooms import Rooms
-from wsgroups.surface.runner import Runner
 from wsgroups.surface.websocket import SocketSet, open_socket
 
 
@@ -50,6 +49,7 @@ class Group(SocketSet):
         super().__init__(members=self.core.members)
         self.core.owner = self
         self.core.runner = self._runner
+        self.core.attempt = runner.attempt if runner.BEGINS_AT_ONCE else None
         self.core.open_socket = open_socket
         self.is_registered = False
         self._has_instances = False
@@ -121,9 +121,9 @@ class Group(SocketSet):
             rate_burst=policy.rate_burst,
         )
 
-    def _runner(self, connection: Connection) -> Runner:
+    def _runner(self, connection: Connection) -> runner.Runner:
         policy = self.policy
-        return Runner(
+        return runner.Runner(
             connection,
             policy.max_queued_events,
             policy.handler_grace,

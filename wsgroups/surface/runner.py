@@ -6,30 +6,81 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from types import CoroutineType
 from typing import Any
 
 from wsgroups.connection.calls import ErrorHandling
 from wsgroups.connection.connection import Connection
 
-_EAGER = sys.version_info >= (3, 12)
+BEGINS_AT_ONCE = sys.version_info >= (3, 12)
+"""A task can run up to its first wait while it is made."""
 
-Event = tuple[Callable[..., Any], tuple[Any, ...]]
+Function = Callable[..., Any]
+Arguments = tuple[Any, ...]
+Event = tuple[Function, Arguments]
 
 
 def begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Make a task of a coroutine; on Python 3.12 and later it has run up to its first wait then."""
+    """Make a task of a coroutine; on Python 3.12 and later it has run up to its first wait then.
+
+    Raises:
+        MemoryError: when there is not enough for a task; the coroutine is closed then.
+    """
     loop = asyncio.get_running_loop()
-    if _EAGER:
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
-    return loop.create_task(coroutine)
+    try:
+        if BEGINS_AT_ONCE:
+            return asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg,unused-ignore]
+        return loop.create_task(coroutine)
+    except MemoryError:
+        coroutine.close()
+        raise
+
+
+def attempt(
+    connection: Connection, function: Function, arguments: Arguments
+) -> asyncio.Task[None] | None:
+    """Call a function of a socket that nothing runs for; sync and async functions alike.
+
+    Only for Pythons on which tasks begin at once.
+
+    Returns:
+        None when that is over, or the task of what is suspended, for a Runner to adopt.
+    """
+    task = begin(attend(connection, function, arguments))
+    return None if task.done() else task
+
+
+async def attend(connection: Connection, function: Function, arguments: Arguments) -> None:
+    """Call a function, and after it what has queued behind it meanwhile."""
+    while True:
+        try:
+            result = function(*arguments)
+            # The type of nearly all results first: to ask the abstract class takes longer.
+            if type(result) is CoroutineType or isinstance(result, Awaitable):
+                await result
+        except BaseException as error:
+            _failed(connection, error, function)
+        runner = connection.runner
+        event = connection.pull() if runner is None else runner.next()
+        if event is None:
+            return
+        function, arguments = event
+
+
+def _failed(connection: Connection, error: BaseException, function: Function) -> None:
+    """A handler raised: the socket closes, what it sent before that is not delivered."""
+    runner = connection.runner
+    if runner is not None:
+        if isinstance(error, asyncio.CancelledError) and runner.was_cancelled():
+            return
+        runner.drop_messages()
+    connection.handler_failed(error, function)
 
 
 class Runner:
-    """The events of a socket behind a handler that is suspended.
+    """The events of a socket behind a handler that is suspended, or waits for its task to begin.
 
-    It lives from the first event that needs a task until its queue is empty. One task serves a
-    whole burst; on Python 3.12 and later it starts at once, so a handler that does not suspend
-    never touches the loop.
+    It lives from there until its queue is empty. One task serves a whole burst.
 
     Args:
         connection: the connection whose events these are.
@@ -40,8 +91,8 @@ class Runner:
     """
 
     __slots__ = (
-        "_bound", "_connection", "_grace", "_is_active", "_is_strict", "_kept", "_now", "_queue",
-        "_task", "_tasks", "_timer",
+        "_bound", "_connection", "_grace", "_is_strict", "_kept", "_now", "_queue", "_task",
+        "_tasks", "_timer",
     )  # fmt: skip
 
     def __init__(
@@ -58,8 +109,7 @@ class Runner:
         self._is_strict = is_strict
         self._tasks = tasks
         self._queue: deque[Event] = deque()
-        self._is_active = False
-        self._now: Callable[..., Any] | None = None  # the handler that runs
+        self._now: Function | None = None  # the handler that runs
         self._task: asyncio.Task[None] | None = None  # once it is suspended
         self._timer: asyncio.TimerHandle | None = None  # once the socket has closed
         self._kept = 0
@@ -69,16 +119,51 @@ class Runner:
         """True while the connection should not read."""
         return len(self._queue) >= self._bound
 
-    def put(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        """Queue a call, or raise and do nothing; sync and async functions alike."""
+    def put(self, function: Function, arguments: Arguments) -> None:
+        """Queue a call; sync and async functions alike."""
         self._queue.append((function, arguments))
-        if not self._is_active:
-            try:
-                self._start()
-            except MemoryError:
-                if not self._is_active:  # nobody runs who would take it
-                    self._queue.clear()
-                    raise
+
+    def start(self) -> None:
+        """Make a task for what is queued; where tasks do not begin at once.
+
+        Raises:
+            MemoryError: when there is not enough for one; nothing will be called then.
+        """
+        try:
+            self._keep(begin(self._run()))
+        except MemoryError:
+            self._end_timer()
+            raise
+
+    def adopt(self, task: asyncio.Task[None], function: Function) -> None:
+        """Go on with a task of `attempt` that is suspended in a function."""
+        if self._now is None:  # something else has queued and been called since
+            self._now = function
+        self._keep(task)
+
+    def next(self) -> Event | None:
+        """Return what to call next; None when this was all, and the runner is done."""
+        if self._timer is not None:
+            self._forget_cancellation()
+        if not self._queue:
+            self._now = self._task = None
+            self._end_timer()
+            self._connection.runner_done()
+            return None
+        event = self._queue.popleft()
+        if len(self._queue) == self._bound - 1:
+            self._connection.go_on()
+        self._now = event[0]
+        return event
+
+    def drop_messages(self) -> None:
+        """Leave what is to be called in any case: error handlers, and what `wind_up` has kept."""
+        dropped = len(self._queue) - self._kept
+        self._queue = deque(
+            event
+            for i, event in enumerate(self._queue)
+            if i >= dropped or isinstance(event[0], ErrorHandling)
+        )
 
     def wind_up(self, kept: int) -> None:
         """The socket has closed: what is queued may finish within the grace, then is cancelled.
@@ -92,70 +177,33 @@ class Runner:
             if self._is_strict and not isinstance(self._now, ErrorHandling):
                 self._cancel()
 
-    def _start(self) -> None:
-        run = self._run()
-        self._is_active = True
-        try:
-            task = begin(run)
-        except MemoryError:
-            run.close()
-            self._is_active = False
-            raise
-        if task.done():
-            return
+    async def _run(self) -> None:
+        event = self.next()
+        if event is not None:
+            await attend(self._connection, *event)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
         self._task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self) -> None:
-        while self._queue:
-            self._now, arguments = self._queue.popleft()
-            try:
-                result = self._now(*arguments)
-                if isinstance(result, Awaitable):
-                    await result
-            except asyncio.CancelledError as error:
-                if not self._was_cancelled():
-                    self._failed(error, self._now)
-            except BaseException as error:
-                self._failed(error, self._now)
-            if self._timer is not None:
-                self._forget_cancellation()
-            if len(self._queue) == self._bound - 1:
-                self._connection.go_on()
-        self._is_active = False
-        self._now = self._task = None
+    def _end_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._connection.runner_done()
-
-    def _failed(self, error: BaseException, function: Callable[..., Any]) -> None:
-        """A handler raised: the socket closes, what it sent before that is not delivered."""
-        self._drop_messages()
-        self._connection.handler_failed(error, function)
-
-    def _drop_messages(self) -> None:
-        """Leave what is to be called in any case: error handlers, and what `wind_up` has kept."""
-        dropped = len(self._queue) - self._kept
-        self._queue = deque(
-            event
-            for i, event in enumerate(self._queue)
-            if i >= dropped or isinstance(event[0], ErrorHandling)
-        )
 
     # --- cancelling -------------------------------------------------------------------------
 
-    def _cancel(self) -> None:
-        """Drop the messages, and end the handler that is suspended."""
-        self._drop_messages()
-        # A task that has not begun would end without calling anybody, if it were cancelled.
-        if self._task is not None and self._now is not None:
-            self._task.cancel()
-
-    def _was_cancelled(self) -> bool:
+    def was_cancelled(self) -> bool:
         """True for a handler that somebody ended because its socket has closed: no fault of its."""
         task = asyncio.current_task()
         return self._timer is not None and task is not None and task.cancelling() > 0
+
+    def _cancel(self) -> None:
+        """Drop the messages, and end the handler that is suspended."""
+        self.drop_messages()
+        # A task that has not begun would end without calling anybody, if it were cancelled.
+        if self._task is not None and self._now is not None:
+            self._task.cancel()
 
     def _forget_cancellation(self) -> None:
         """Let the next handler begin afresh: its timeouts and task groups count cancellations."""
