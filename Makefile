@@ -15,7 +15,7 @@ ROUNDS ?= 1
 SANITIZED := build/asan
 ASAN_SECONDS ?= 60
 
-.PHONY: demo test test-portable wheel test-wheel test-all check docs format bench asan fuzz soak autobahn browser-test install clean
+.PHONY: demo redis test test-portable wheel test-wheel test-all check docs format bench asan fuzz soak autobahn browser-test install clean
 
 install: $(STAMP)
 
@@ -25,13 +25,16 @@ $(STAMP): $(SOURCES)
 	$(BIN)/pip install --quiet --editable '.[test,check,bench,browser,docs]'
 	touch $@
 
+redis:
+	tests/cluster/ensure_redis.sh
+
 demo: install  ## start the chat and print its address
 	$(BIN)/python -m wsgroups examples.chat.app:handle --port $(PORT)
 
-test: install  ## every change: minutes, on all cores
+test: install redis  ## every change: minutes, on all cores
 	$(BIN)/python -m pytest -n auto
 
-test-portable: install  ## the same with every server on the portable driver
+test-portable: install redis  ## the same with every server on the portable driver
 	$(BIN)/python -m pytest -n auto --driver transports
 
 NOX = $(BIN)/pip install --quiet 'wsgroups[dist]' && $(BIN)/nox
@@ -39,10 +42,10 @@ NOX = $(BIN)/pip install --quiet 'wsgroups[dist]' && $(BIN)/nox
 wheel: install  ## sdist and wheel in dist/, examined
 	$(NOX) -s dist
 
-test-wheel: install  ## every test against the wheel, in an environment with nothing else in it
+test-wheel: install redis  ## every test against the wheel, in an environment with nothing else in it
 	$(NOX) -s dist wheel-$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-test-all: install  ## the same on every Python from 3.11 on that is here
+test-all: install redis  ## the same on every Python from 3.11 on that is here
 	$(NOX) -s dist wheel
 
 check: install  ## format, lint, types, layers

@@ -191,8 +191,9 @@ class ServerConfig:
     workers: int = option(1, "processes that share the port, the groups and the ids; 1 to 32")
     bus: str | None = option(
         None,
-        "where scripts reach the sockets, unix:/run/app/hub.sock for example; serves with workers",
+        "what joins nodes, nats://host or redis://host; or unix:/path for scripts of this host",
     )
+    node: int | None = option(None, "this node's number on the bus, 0 to 1023; None: any free one")
     health_path: str | None = option(None, "path that tells whether all is well; None: nowhere")
     reuse_port: bool = option(False, "let other processes listen on the same port (SO_REUSEPORT)")
     backlog: int = option(2048, "connections the kernel keeps waiting")
@@ -295,6 +296,8 @@ class ServerConfig:
         path = self.health_path
         _require(path is None or path.startswith("/"), "health_path", "a path, or None", path)
         _require(1 <= self.workers <= 32, "workers", "1 to 32", self.workers)
+        _require(self.node is None or 0 <= self.node < 1024, "node", "0 to 1023", self.node)
+        _require(self.node is None or self.bus is not None, "node", "None without a bus", self.node)
         for name in ("handshake_timeout", "keep_alive_timeout", "drain_timeout"):
             _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
 

@@ -7,11 +7,13 @@ class Recorder:
     Attributes:
         got: what came.
         lost: how many it was told are lost.
+        heard: who came (with True) and who left (False), in order.
     """
 
     def __init__(self) -> None:
         self.got: list[tuple[bytes | None, bytes]] = []
         self.lost = 0
+        self.heard: list[tuple[int, bool]] = []
 
     def received(self, data: bytes) -> None:
         self.got.append((None, data))
@@ -23,3 +25,9 @@ class Recorder:
 
     def gap(self, count: int) -> None:
         self.lost += count
+
+    def came(self, address: int) -> None:
+        self.heard.append((address, True))
+
+    def left(self, address: int) -> None:
+        self.heard.append((address, False))

@@ -165,6 +165,19 @@ async def test_when_the_hub_ends_its_workers_hear_of_it(tmp_path: Path) -> None:
     await bus.stop()
 
 
+async def test_when_the_hub_ends_nobody_is_said_to_have_left(tmp_path: Path) -> None:
+    hub = Hub()
+    path = str(tmp_path / "hub")
+    await hub.start(path)
+    joined_buses = [await joined(path, address) for address in (1, 2, 3)]
+    await hub.stop()
+    for bus, recorder in joined_buses:
+        await until(lambda bus=bus: not bus.peers.known)
+        assert len(recorder.heard) == 2
+        assert all(is_there for _, is_there in recorder.heard)
+        await bus.stop()
+
+
 async def test_the_hub_knows_who_connects(hub: tuple[Hub, str]) -> None:
     bus, _ = await joined(hub[1], 1)
     assert [link.pid for link in hub[0].links] == [os.getpid()]

@@ -1,49 +1,82 @@
 """Ids, groups and rooms reach sockets wherever they live: real workers, real clients."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import NamedTuple
 
 import pytest
 
 from tests.cluster.application import plan
+from tests.cluster.brokers import BROKERS, Broker
 from tests.cluster.workers import Visitor, one_of_each, service, until_known
 from tests.faults.service import Clients
 
-WORKERS = 3
+
+class Cluster(NamedTuple):
+    """What is tested: one node alone, or several on a broker."""
+
+    ports: list[int]
+    workers: int
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    with service(WORKERS) as running:
-        yield running.port
+@contextmanager
+def alone() -> Iterator[Cluster]:
+    with service(3) as running:
+        yield Cluster([running.port], 3)
+
+
+def joined_by(kind: type[Broker]) -> Callable[[], AbstractContextManager[Cluster]]:
+    @contextmanager
+    def start() -> Iterator[Cluster]:
+        with ExitStack() as stack:
+            broker = stack.enter_context(kind())
+            nodes = [stack.enter_context(service(2, "--bus", broker.url)) for _ in range(3)]
+            yield Cluster([node.port for node in nodes], 6)
+
+    return start
+
+
+KINDS = {"alone": alone, **{name: joined_by(kind) for name, kind in BROKERS.items()}}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    with KINDS[request.param]() as running:
+        yield running
 
 
 @pytest.fixture
-def clients(port: int) -> Iterator[Clients]:
-    with Clients(port) as all_clients:
+def clients(cluster: Cluster) -> Iterator[Clients]:
+    with Clients(*cluster.ports) as all_clients:
         yield all_clients
         for peer in all_clients.peers:
             if peer.is_open:
                 all_clients.close(peer)
 
 
-def test_the_id_says_which_worker(clients: Clients) -> None:
-    visitors = one_of_each(clients, "room", WORKERS)
-    assert len({visitor.worker for visitor in visitors}) == WORKERS
+@pytest.fixture
+def workers(cluster: Cluster) -> int:
+    return cluster.workers
 
 
-def test_a_send_by_id_reaches_a_socket_of_another_worker(clients: Clients) -> None:
+def test_the_id_says_which_worker(clients: Clients, workers: int) -> None:
+    visitors = one_of_each(clients, "room", workers)
+    assert len({visitor.worker for visitor in visitors}) == workers
+
+
+def test_a_send_by_id_reaches_a_socket_of_another_worker(clients: Clients, workers: int) -> None:
     here = Visitor(clients, "command")
-    others = [v for v in one_of_each(clients, "room", WORKERS) if v.pid != here.pid]
+    others = [v for v in one_of_each(clients, "room", workers) if v.pid != here.pid]
     for there in others:
         assert here.do("send", there.id, "hello") == "QUEUED"
         assert there.next() == b"hello"
         assert here.do("status", there.id) == "ELSEWHERE False"
 
 
-def test_deliver_tells_what_the_owner_did(clients: Clients) -> None:
+def test_deliver_tells_what_the_owner_did(clients: Clients, workers: int) -> None:
     here = Visitor(clients, "command")
-    there = next(v for v in one_of_each(clients, "room", WORKERS) if v.pid != here.pid)
+    there = next(v for v in one_of_each(clients, "room", workers) if v.pid != here.pid)
     assert here.do("deliver", there.id, "hello") == "OK"
     assert there.next() == b"hello"
     clients.close(there.peer)
@@ -51,9 +84,9 @@ def test_deliver_tells_what_the_owner_did(clients: Clients) -> None:
     assert here.do("send", there.id, "hello") == "QUEUED"  # only its owner knows
 
 
-def test_threads_and_other_loops_reach_other_workers(clients: Clients) -> None:
+def test_threads_and_other_loops_reach_other_workers(clients: Clients, workers: int) -> None:
     here = Visitor(clients, "command")
-    there = next(v for v in one_of_each(clients, "room", WORKERS) if v.pid != here.pid)
+    there = next(v for v in one_of_each(clients, "room", workers) if v.pid != here.pid)
     assert here.do("deliver_in_another_loop", there.id, "hello") == "OK"
     assert there.next() == b"hello"
     assert here.do("send_from_threads", there.id, 3, 2000) == "QUEUED"
@@ -63,29 +96,31 @@ def test_threads_and_other_loops_reach_other_workers(clients: Clients) -> None:
         assert [int(number) for _, number in mine] == list(range(2000))
 
 
-def test_ids_that_nobody_has_are_gone(clients: Clients) -> None:
+def test_ids_that_nobody_has_are_gone(clients: Clients, workers: int) -> None:
     here = Visitor(clients, "command")
     unknown_worker = (here.id | 60 << 47) - 60 * 16384
     assert here.do("send", unknown_worker, "x") == "GONE"
     assert here.do("status", unknown_worker) == "UNKNOWN_NODE True"
-    there = next(v for v in one_of_each(clients, "room", WORKERS) if v.pid != here.pid)
+    there = next(v for v in one_of_each(clients, "room", workers) if v.pid != here.pid)
     before_it_began = there.id >> 47 << 47 | 1_767_225_600 * 16384 + 1
     assert here.do("status", before_it_began) == "CLOSED True"
     assert here.do("send", before_it_began, "x") == "GONE"
     assert here.do("status", there.id >> 47 << 47 | 5) == "NEVER_ISSUED True"
 
 
-def test_disconnect_reaches_another_worker(clients: Clients) -> None:
+def test_disconnect_reaches_another_worker(clients: Clients, workers: int) -> None:
     here = Visitor(clients, "command")
-    there = next(v for v in one_of_each(clients, "room", WORKERS) if v.pid != here.pid)
+    there = next(v for v in one_of_each(clients, "room", workers) if v.pid != here.pid)
     here.do("disconnect", there.id, "enough", 4000)
     clients.until(lambda: there.peer.ended)
     assert (there.peer.code, there.peer.reason) == (4000, b"enough")
 
 
-def test_a_group_send_reaches_all_workers_but_whom_it_leaves_out(clients: Clients) -> None:
+def test_a_group_send_reaches_all_workers_but_whom_it_leaves_out(
+    clients: Clients, workers: int
+) -> None:
     here = Visitor(clients, "command")
-    members = [*one_of_each(clients, "room", WORKERS), *one_of_each(clients, "room", WORKERS)]
+    members = [*one_of_each(clients, "room", workers), *one_of_each(clients, "room", workers)]
     until_known(here, "room", members)
     left_out = members[::2]
     here.do("group", "room", "all but some", [visitor.id for visitor in left_out])
@@ -97,18 +132,18 @@ def test_a_group_send_reaches_all_workers_but_whom_it_leaves_out(clients: Client
     assert not any(visitor.peer.messages for visitor in members)
 
 
-def test_a_large_binary_group_send_arrives_whole(clients: Clients) -> None:
+def test_a_large_binary_group_send_arrives_whole(clients: Clients, workers: int) -> None:
     here = Visitor(clients, "command")
-    members = one_of_each(clients, "room", WORKERS)
+    members = one_of_each(clients, "room", workers)
     until_known(here, "room", members)
     here.do("group_bytes", "room", 3 << 20)
     for visitor in members:
         assert visitor.next() == bytes(3 << 20)
 
 
-def test_closing_a_group_closes_it_everywhere(clients: Clients) -> None:
+def test_closing_a_group_closes_it_everywhere(clients: Clients, workers: int) -> None:
     here = Visitor(clients, "command")
-    members = one_of_each(clients, "room", WORKERS)
+    members = one_of_each(clients, "room", workers)
     until_known(here, "room", members)
     here.do("close", "room", 4001, "over")
     clients.until(lambda: all(visitor.peer.ended for visitor in members))
@@ -122,9 +157,9 @@ NAMES = [
 ]  # fmt: skip
 
 
-def test_rooms_of_any_names_never_cross(clients: Clients) -> None:
+def test_rooms_of_any_names_never_cross(clients: Clients, workers: int) -> None:
     here = Visitor(clients, "command")
-    far = [v for v in one_of_each(clients, "command", WORKERS) if v.pid != here.pid]
+    far = [v for v in one_of_each(clients, "command", workers) if v.pid != here.pid]
     for number, name in enumerate(NAMES):
         assert far[number % len(far)].do("join", name) == "True"
         assert far[(number + 1) % len(far)].do("leave", name) == "done"
@@ -144,9 +179,9 @@ def test_rooms_of_any_names_never_cross(clients: Clients) -> None:
         owner.peer.messages.clear()
 
 
-def test_whoever_has_left_a_room_gets_nothing_of_it(clients: Clients) -> None:
+def test_whoever_has_left_a_room_gets_nothing_of_it(clients: Clients, workers: int) -> None:
     here = Visitor(clients, "command")
-    a, b = [v for v in one_of_each(clients, "command", WORKERS) if v.pid != here.pid]
+    a, b = [v for v in one_of_each(clients, "command", workers) if v.pid != here.pid][:2]
     for visitor in (a, b):
         visitor.do("join", "club")
     clients.until(lambda: here.do("room", "club", "one") and a.peer.messages and b.peer.messages)
@@ -159,18 +194,20 @@ def test_whoever_has_left_a_room_gets_nothing_of_it(clients: Clients) -> None:
     assert not a.peer.messages
 
 
-def test_every_message_arrives_once_and_in_order(clients: Clients) -> None:
-    check_storm(clients, sends=5000, group_sends=50)
+def test_every_message_arrives_once_and_in_order(clients: Clients, workers: int) -> None:
+    check_storm(clients, workers, sends=5000, group_sends=50)
 
 
-def check_storm(clients: Clients, *, sends: int, group_sends: int, targets: int = 24) -> int:
+def check_storm(
+    clients: Clients, workers: int, *, sends: int, group_sends: int, targets: int = 24
+) -> int:
     """Have each worker send to sockets of all, and compare with what was planned.
 
     Returns:
         int: how many messages were received.
     """
     members = [Visitor(clients, "room") for _ in range(targets)]
-    senders = one_of_each(clients, "command", WORKERS)
+    senders = one_of_each(clients, "command", workers)
     until_known(senders[0], "room", members)
     until_known(senders[1], "room", members)
     ids = [member.id for member in members]

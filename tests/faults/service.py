@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -295,14 +296,14 @@ class Peer:
 
 
 class Clients:
-    """Clients of one server, served by the thread that waits for something; for `with`.
+    """Clients of one server or several, served by the thread that waits for something; for `with`.
 
     Args:
-        port: the server's, on this machine.
+        ports: the servers', on this machine; one after the other gets the next client.
     """
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, *ports: int) -> None:
+        self._ports = itertools.cycle(ports)
         self._selector = selectors.DefaultSelector()
         self.peers: list[Peer] = []
 
@@ -332,7 +333,7 @@ class Clients:
         self.peers.append(peer)
         sock.settimeout(PATIENCE)
         try:
-            sock.connect(("127.0.0.1", self._port))
+            sock.connect(("127.0.0.1", next(self._ports)))
             sock.sendall(handshake(path) if ahead is None else ahead)
         except ConnectionError:
             peer.ended = "reset"

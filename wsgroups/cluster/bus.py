@@ -20,6 +20,10 @@ LARGEST_MESSAGE = 64 << 20  # bytes of one message
 VISITORS = 1 << 31  # addresses from here on are of visitors
 
 
+class AddressTakenError(OSError):
+    """Somebody else has this address on the bus."""
+
+
 class Receiver(Protocol):
     """What a bus gives its messages to, in the loop that it was started in."""
 
@@ -31,6 +35,16 @@ class Receiver(Protocol):
 
     def gap(self, count: int) -> None:
         """So many messages from or to this worker were dropped since the last call."""
+
+    def came(self, address: int) -> None:
+        """A worker is there: also called for those that were there at the start."""
+
+    def left(self, address: int) -> None:
+        """A worker has ended; messages of its own may still come until `Bus.sync` has returned.
+
+        Not called when this worker's own way to the bus is lost: then nobody has ended as far as
+        is known.
+        """
 
 
 class Bus(ABC):
@@ -63,7 +77,8 @@ class Bus(ABC):
         """Take the place, in the running loop; `peers` is complete then.
 
         Raises:
-            OSError: when the bus cannot be reached, or the address is taken.
+            AddressTakenError: when somebody else has the address.
+            OSError: when the bus cannot be reached.
         """
 
     @abstractmethod
@@ -129,6 +144,14 @@ def check_size(data: bytes) -> None:
     """Raise ValueError for a message that no bus takes."""
     if len(data) > LARGEST_MESSAGE:
         raise ValueError(f"a message of {len(data)} bytes is too large for another worker: 64 MiB")
+
+
+def report(receiver: Receiver, address: int, *, is_there: bool) -> None:
+    """Tell a receiver who has come or left; what it raises is logged."""
+    try:
+        (receiver.came if is_there else receiver.left)(address)
+    except Exception:
+        logger.exception("that worker %d came or left could not be handled", address)
 
 
 def hand_over(receiver: Receiver, channel: bytes | None, data: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from wsgroups.cluster.broker import BrokerBus, OpenSession
 from wsgroups.cluster.bus import Bus
 from wsgroups.cluster.unix import UnixBus
 
@@ -39,7 +40,7 @@ def open_bus(
     """Return a place on the bus that a URL names, to be started.
 
     Args:
-        url: `unix:/path/hub.sock`.
+        url: `unix:/path/hub.sock`, `nats://host:4222` or `redis://host:6379`.
         address: as of `Bus`; of somebody without sockets `visitor_address()`.
         since: the id sequence that this worker began above.
         on_lost: called in the bus's loop when the bus is gone.
@@ -85,5 +86,46 @@ def _path(url: str) -> str:
     return path
 
 
-_KINDS: dict[str, Opener] = {"unix:": _unix}
-_EXAMPLES = ("unix:/run/app/hub.sock",)
+def _broker(
+    url: str,
+    address: int,
+    since: int,
+    *,
+    on_lost: Callable[[], None] | None,
+    on_note: Callable[[str], None] | None,
+) -> Bus:
+    """A broker that goes away comes back; what can be lost for good is the address on it."""
+    return BrokerBus(url, session_of(url), address, since, on_taken=on_lost)
+
+
+def session_of(url: str) -> OpenSession:
+    """Return what connects to a broker. Its client library is imported only when it is needed.
+
+    Raises:
+        ValueError: when the library is not installed.
+    """
+    name = _LIBRARIES[url.partition(":")[0]]
+    try:
+        if name == "nats":
+            from wsgroups.cluster.nats import NatsSession
+
+            return NatsSession.open
+        from wsgroups.cluster.redis import RedisSession
+
+        return RedisSession.open
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{error.name!r} is not installed, which {url.partition(':')[0]}:// needs: "
+            f"pip install 'wsgroups[{name}]'"
+        ) from None
+
+
+_LIBRARIES = {
+    "nats": "nats",
+    "tls": "nats",
+    "redis": "redis",
+    "rediss": "redis",
+    "valkey": "redis",
+}
+_KINDS: dict[str, Opener] = {"unix:": _unix, **{f"{name}:": _broker for name in _LIBRARIES}}
+_EXAMPLES = ("unix:/run/app/hub.sock", "nats://host:4222", "redis://host:6379")

@@ -30,7 +30,7 @@ class Link(asyncio.Protocol):
     """
 
     def __init__(self, limit: int) -> None:
-        self.outbox = Outbox(limit)
+        self.outbox: Outbox[bytes] = Outbox(limit, len)
         self.transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()

@@ -6,7 +6,15 @@ import asyncio
 import contextlib
 
 from wsgroups.cluster import frames
-from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over
+from wsgroups.cluster.bus import (
+    OUTBOX_LIMIT,
+    AddressTakenError,
+    Bus,
+    Receiver,
+    check_size,
+    hand_over,
+    report,
+)
 from wsgroups.cluster.exchange import Exchange
 from wsgroups.cluster.frames import PUBLISH, SEND, SENT_AT, Kind
 from wsgroups.cluster.outbox import Outbox
@@ -32,7 +40,7 @@ class LocalBus(Bus):
         self.since = since
         self.dropped = 0  # nothing is on its way out: it is with the others at once
         self._exchange = exchange
-        self._inbox = Outbox(limit)
+        self._inbox: Outbox[bytes] = Outbox(limit, len)
         self._told = 0
         self._peers = Peers()
         self._receiver: Receiver | None = None
@@ -53,7 +61,7 @@ class LocalBus(Bus):
         self._receiver, self._loop = receiver, asyncio.get_running_loop()
         if not self._exchange.join(self):
             self._receiver = None
-            raise OSError(f"address {self.address} is taken on this bus")
+            raise AddressTakenError(f"address {self.address} is taken on this bus")
 
     async def stop(self) -> None:
         """As of `Bus`."""
@@ -102,10 +110,19 @@ class LocalBus(Bus):
 
     def tell(self, frame: bytes) -> None:
         """Note who has come and who has left."""
-        if frame[4] == Kind.PEER:
+        is_there = frame[4] == Kind.PEER
+        if is_there:
             self._peers.come(*frames.peer_of(frame))
         else:
             self._peers.go(frames.address_of(frame))
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                self._loop.call_soon_threadsafe(self._report, frames.address_of(frame), is_there)
+
+    def _report(self, address: int, is_there: bool) -> None:
+        """Tell the receiver who has come or left, in the loop's thread."""
+        if self._receiver is not None:
+            report(self._receiver, address, is_there=is_there)
 
     def _hand_over(self) -> None:
         """Give the receiver what has come, in the loop's thread."""

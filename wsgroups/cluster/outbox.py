@@ -3,48 +3,55 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from threading import RLock
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
 
 
-class Outbox:
-    """A queue of frames. When there are too many bytes of them, the oldest go. From any thread.
+class Outbox(Generic[Item]):
+    """A queue of messages. When there are too many bytes of them, the oldest go. From any thread.
 
     Args:
-        limit: bytes; one frame may be larger than that by itself.
+        limit: bytes; one message may be larger than that by itself.
+        size_of: says how many bytes one is.
 
     Attributes:
         size: bytes that wait.
-        dropped: frames that had to go.
+        dropped: messages that had to go.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, size_of: Callable[[Item], int]) -> None:
         self.size = 0
         self.dropped = 0
         self._limit = limit
-        self._frames: deque[bytes] = deque()
+        self._size_of = size_of
+        self._items: deque[Item] = deque()
         self._lock = RLock()  # a `__del__` may run anywhere, and send
 
-    def put(self, frame: bytes) -> bool:
-        """Append a frame; True when there was none, so that somebody has to be woken."""
+    def put(self, item: Item) -> bool:
+        """Append a message; True when there was none, so that somebody has to be woken."""
         with self._lock:
-            frames = self._frames
-            was_empty = not frames
-            frames.append(frame)
-            self.size += len(frame)
+            items = self._items
+            was_empty = not items
+            items.append(item)
+            self.size += self._size_of(item)
             if self.size > self._limit:
-                while self.size > self._limit and len(frames) > 1:
-                    self.size -= len(frames.popleft())
+                while self.size > self._limit and len(items) > 1:
+                    self.size -= self._size_of(items.popleft())
                     self.dropped += 1
             return was_empty
 
-    def take(self, size: int) -> list[bytes]:
-        """Remove and return the oldest frames, up to about so many bytes."""
-        taken: list[bytes] = []
+    def take(self, size: int) -> list[Item]:
+        """Remove and return the oldest messages, up to about so many bytes."""
+        taken: list[Item] = []
         with self._lock:
-            frames = self._frames
-            while frames and size > 0:
-                frame = frames.popleft()
-                size -= len(frame)
-                self.size -= len(frame)
-                taken.append(frame)
+            items = self._items
+            while items and size > 0:
+                item = items.popleft()
+                item_size = self._size_of(item)
+                size -= item_size
+                self.size -= item_size
+                taken.append(item)
         return taken

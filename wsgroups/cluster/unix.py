@@ -10,7 +10,7 @@ from collections.abc import Callable
 from threading import RLock
 
 from wsgroups.cluster import frames
-from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over
+from wsgroups.cluster.bus import OUTBOX_LIMIT, Bus, Receiver, check_size, hand_over, report
 from wsgroups.cluster.frames import PUBLISH, SEND, SENT_AT, FrameError, Kind
 from wsgroups.cluster.link import Link
 from wsgroups.cluster.peers import Peers
@@ -28,6 +28,7 @@ class UnixBus(Bus):
         address: as of `Bus`.
         since: the id sequence that this worker began above.
         limit: bytes that may wait for the hub; then the oldest messages go.
+        peers: where to keep who is there.
         on_lost: called when the hub is gone.
         on_note: called with the notes that the hub sends to all.
     """
@@ -39,6 +40,7 @@ class UnixBus(Bus):
         since: int = 0,
         *,
         limit: int = OUTBOX_LIMIT,
+        peers: Peers | None = None,
         on_lost: Callable[[], None] | None = None,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
@@ -48,7 +50,7 @@ class UnixBus(Bus):
         self._limit = limit
         self._on_lost = on_lost
         self._on_note = on_note
-        self._peers = Peers()
+        self._peers = peers if peers is not None else Peers()
         self._link: WorkerLink | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -249,9 +251,13 @@ class WorkerLink(Link):
             channel, begin = frames.channel_of(frame)
             hand_over(self._receiver, channel, frame[begin:])
         elif kind == Kind.PEER:
-            self._peers.come(*frames.peer_of(frame))
+            address, since = frames.peer_of(frame)
+            self._peers.come(address, since)
+            report(self._receiver, address, is_there=True)
         elif kind == Kind.GONE:
-            self._peers.go(frames.address_of(frame))
+            address = frames.address_of(frame)
+            self._peers.go(address)
+            report(self._receiver, address, is_there=False)
         elif kind == Kind.SYNC:
             done = self._syncing.get(frames.number_of(frame))
             if done is not None and not done.done():

@@ -158,6 +158,12 @@ class _Place:
     def gap(self, count: int) -> None:
         """Answers are lost: whoever waits for one is told that there was none."""
 
+    def came(self, address: int) -> None:
+        """Workers are asked for when they are needed."""
+
+    def left(self, address: int) -> None:
+        """The same."""
+
 
 def _explained(url: str, error: OSError) -> str:
     """Say why there is no way to a bus, and what to do."""
@@ -167,4 +173,6 @@ def _explained(url: str, error: OSError) -> str:
         )
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         return f"no server keeps a bus at {url}; start it with --bus {url}"
-    return f"there is no way to the bus {url}: {error.strerror or error}"
+    if error.strerror is None:
+        return str(error)
+    return f"there is no way to the bus {url}: {error.strerror}"

@@ -17,6 +17,8 @@ from dataclasses import replace
 from wsgroups.cluster.hub import Hub
 from wsgroups.cluster.kinds import hub_of
 from wsgroups.cluster.leases import private_directory, remove_directory
+from wsgroups.cluster.node import NodeLease, lease_node
+from wsgroups.ids import sequence
 from wsgroups.policy import ServerConfig
 from wsgroups.server.listening import Listening, describe, open_sockets, open_unix_socket
 from wsgroups.server.notifying import notify
@@ -119,6 +121,9 @@ class Supervisor:
         self._workers: dict[int, Worker] = {}  # by process id, those that drain as well
         self._directory = ""
         self._hub_path = ""
+        self._broker: str | None = None
+        self._node: NodeLease | None = None
+        self._relocating: asyncio.Task[None] | None = None
         self._hub = Hub(self._noted)
         self._lifeline = -1
         self._stopping = asyncio.Event()
@@ -149,6 +154,9 @@ class Supervisor:
             await self._hub.start(keeping.sockets[0])
             self._tell_health()
             stack.push_async_callback(self._hub.stop)
+            stack.push_async_callback(self._leave_node)
+            if self._broker is not None:
+                self._node = await self._lease_node(self._config.node)
             for number, action in self._signals().items():
                 loop.add_signal_handler(number, action)
                 stack.callback(loop.remove_signal_handler, number)
@@ -157,10 +165,37 @@ class Supervisor:
 
     def _open_hub(self) -> Listening:
         """Return the hub's socket: where scripts look for it, or where only workers do."""
-        path = hub_of(self._config.bus) if self._config.bus is not None else None
+        bus = self._config.bus
+        path = hub_of(bus) if bus is not None else None
+        if path is None:
+            self._broker = bus
         # In full, because workers may change their working directory.
         self._hub_path = os.path.abspath(path or os.path.join(self._directory, "hub"))
         return open_unix_socket(self._hub_path, 0o600)
+
+    async def _lease_node(self, wanted: int | None) -> NodeLease:
+        assert self._broker is not None
+        return await lease_node(self._broker, sequence.now, self._relocate, wanted)
+
+    async def _leave_node(self) -> None:
+        if self._relocating is not None:
+            self._relocating.cancel()
+            await asyncio.wait([self._relocating])
+        if self._node is not None:
+            await self._node.close()
+
+    def _relocate(self) -> None:
+        """Take another number: this one is a node's that we had not heard of for a while."""
+        if self._relocating is None or self._relocating.done():
+            self._relocating = asyncio.ensure_future(self._take_another_number())
+
+    async def _take_another_number(self) -> None:
+        before, self._node = self._node, None
+        if before is not None:
+            await before.close()
+        self._node = await self._lease_node(None)
+        logger.error("this node has number %d now; its workers are replaced", self._node.number)
+        self._roll()
 
     def _signals(self) -> dict[int, Callable[[], None]]:
         return {
@@ -196,7 +231,10 @@ class Supervisor:
 
     def _spawn(self, slot: Slot) -> Worker:
         listeners = tuple(sock.fileno() for sock in slot.listening.sockets)
-        orders = Orders(self._directory, self._hub_path, self._lifeline, listeners)
+        node = self._node.number if self._node is not None else 0
+        orders = Orders(
+            self._directory, self._hub_path, node, self._broker, self._lifeline, listeners
+        )
         worker = Worker(self._command, orders, self._on_end)
         self._workers[worker.pid] = worker
         return worker

@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 
 from wsgroups.cluster.bus import Bus, Receiver
 from wsgroups.cluster.leases import Lease, lease_number, remove_directory
+from wsgroups.cluster.node import NodeBus
 from wsgroups.cluster.unix import UnixBus
 from wsgroups.ids import sequence
 
@@ -25,7 +26,7 @@ _DRAIN_WITHOUT_SUPERVISOR = 1.0  # seconds
 _EXIT_WITHOUT_SUPERVISOR = 1.7
 _LIFELINE_LATER = 0.3
 # What a supervisor has opened in our place, or has to do with it alone.
-_NOT_FOR_WORKERS = ("host", "port", "uds", "uds_mode", "uds_owner", "reuse_port", "bus")
+_NOT_FOR_WORKERS = ("host", "port", "uds", "uds_mode", "uds_owner", "reuse_port", "bus", "node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,16 @@ class Orders:
     Attributes:
         directory: where the worker numbers are leased.
         hub: the path of the hub's socket.
+        node: the number of the node; 0 for one alone.
+        broker: the URL of what joins it with others, if something does.
         lifeline: the descriptor of a pipe that ends with the supervisor.
         listeners: the descriptors of listening sockets.
     """
 
     directory: str
     hub: str
+    node: int
+    broker: str | None
     lifeline: int
     listeners: tuple[int, ...]
 
@@ -102,7 +107,7 @@ class Place:
         self._on_cut_off = on_cut_off
         self._on_health = on_health
         self._lease: Lease | None = None
-        self._bus: UnixBus | None = None
+        self._bus: UnixBus | NodeBus | None = None
         self._has_lost_hub = False
         self._loop = asyncio.get_running_loop()
 
@@ -115,17 +120,22 @@ class Place:
         # A thread of its own, because a handler may block the loop.
         threading.Thread(target=self._hold_lifeline, name="wsgroups-lifeline", daemon=True).start()
         self._lease = lease_number(self._orders.directory)
-        sequence.move(0, self._lease.number)
-        # Without the hub nobody can reach our sockets: we drain, and a successor takes our place.
-        self._bus = UnixBus(
-            self._orders.hub,
-            sequence.address,
-            sequence.begun,
-            on_lost=self._hub_lost,
-            on_note=lambda note: self._on_health(json.loads(note)),
-        )
+        sequence.move(self._orders.node, self._lease.number)
+        self._bus = self._make_bus()
         await self._bus.start(self._app.join_bus(self._bus))
         return self
+
+    def _make_bus(self) -> UnixBus | NodeBus:
+        address, since = sequence.address, sequence.begun
+
+        def note(text: str) -> None:
+            self._on_health(json.loads(text))
+
+        # Without the hub nobody can reach our sockets: we drain, and a successor takes our place.
+        hub, lost = self._orders.hub, self._hub_lost
+        if self._orders.broker is None:
+            return UnixBus(hub, address, since, on_lost=lost, on_note=note)
+        return NodeBus(hub, self._orders.broker, address, since, on_lost=lost, on_note=note)
 
     async def __aexit__(self, *_: object) -> None:
         """Leave; the number is free when the process has ended."""

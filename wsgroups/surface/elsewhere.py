@@ -204,6 +204,12 @@ class Elsewhere:
         """The bus has lost something."""
         self.lost += count
 
+    def came(self, address: int) -> None:
+        """A worker is there."""
+
+    def left(self, address: int) -> None:
+        """A worker has ended."""
+
     def _describe(self) -> Description:
         """Say what is here, of groups and rooms the largest."""
         groups = {

@@ -1,0 +1,270 @@
+"""Brokers that go away: what is lost is counted, what is not lost comes once and in order."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.cluster.brokers import BROKERS, Broker
+from tests.cluster.recording import Recorder
+from tests.support import soon, until
+from wsgroups.cluster import broker as broker_module
+from wsgroups.cluster.broker import BrokerBus
+from wsgroups.cluster.bus import OUTBOX_LIMIT
+from wsgroups.cluster.kinds import open_bus
+from wsgroups.cluster.letters import Kind
+
+Join = Callable[..., Awaitable[tuple[BrokerBus, Recorder]]]
+
+AWAY = float(os.environ.get("OUTAGE_SECONDS", "1"))
+RESTARTS = 20
+
+
+@pytest.fixture(params=BROKERS)
+async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
+    with BROKERS[request.param]() as started:
+        yield started
+
+
+@pytest.fixture
+async def join(broker: Broker) -> AsyncIterator[Join]:
+    async with AsyncExitStack() as stack:
+
+        async def start(address: int, since: int = 0) -> tuple[BrokerBus, Recorder]:
+            bus, recorder = open_bus(broker.url, address, since), Recorder()
+            assert isinstance(bus, BrokerBus)
+            await soon(bus.start(recorder))
+            stack.push_async_callback(bus.stop)
+            return bus, recorder
+
+        yield start
+
+
+async def connected(*buses: BrokerBus) -> None:
+    await until(lambda: all(bus.is_connected for bus in buses))
+
+
+def numbers(recorder: Recorder, channel: bytes | None) -> list[int]:
+    return [int(data) for name, data in recorder.got if name == channel]
+
+
+async def test_what_a_restart_loses_is_told_exactly(broker: Broker, join: Join) -> None:
+    """20 times: killed in the middle of messages by address and on a channel."""
+    a, _from_a = await join(1)
+    b, from_b = await join(2)
+    b.subscribe(b"c")
+    await soon(b.sync())
+    sent = 0
+    a.publish(b"c", b"0")  # a channel's count is known from the first message on that comes
+    await soon(a.sync())
+
+    async def talk() -> None:
+        nonlocal sent
+        while True:
+            sent += 1
+            a.send(2, b"%d" % sent)
+            a.publish(b"c", b"%d" % sent)
+            if sent % 50 == 0:
+                await asyncio.sleep(0.001)
+
+    talking = asyncio.ensure_future(talk())
+    for _ in range(RESTARTS):
+        before = sent
+        await until(lambda before=before: sent > before + 500)
+        await broker.restart()
+        await connected(a, b)
+    talking.cancel()
+    # What was lost last is told by tails.
+    await until(lambda: len(from_b.got) + from_b.lost == 2 * sent + 1)
+    for channel in (None, b"c"):
+        got = numbers(from_b, channel)
+        assert got == sorted(set(got)), "twice, or in another order"
+        assert len(got) > 0.2 * sent
+    await until(lambda: a.backlog == 0)
+
+
+async def test_while_it_is_away_the_newest_wait_and_all_lost_are_told(
+    broker: Broker, join: Join
+) -> None:
+    a, from_a = await join(1)
+    b, from_b = await join(2)
+    c, from_c = await join(3)
+    for bus in (b, c):
+        bus.subscribe(b"c")
+        await soon(bus.sync())
+    a.send(2, b"0")
+    a.publish(b"c", b"0")
+    await soon(a.sync())
+    await until(lambda: len(from_b.got) == 2 and len(from_c.got) == 1)
+    broker.kill()
+    await until(lambda: not a.is_connected)
+    padding, sent = b"%1000d", 20_000
+    for i in range(1, sent + 1):
+        a.send(2, padding % i)
+        a.publish(b"c", padding % i)
+        if i % 1000 == 0:
+            await asyncio.sleep(0)
+    assert a.backlog == 0  # it is no use to wait
+    assert a._outbox.size <= OUTBOX_LIMIT
+    assert a.peers.known.keys() == {2, 3}  # as far as anybody knows
+    await asyncio.sleep(AWAY)
+    await broker.restart()
+    await connected(a, b, c)
+    for recorder, total in ((from_b, 2 * sent + 2), (from_c, sent + 1)):
+        await until(lambda r=recorder, total=total: len(r.got) + r.lost == total)
+        got = numbers(recorder, b"c")
+        assert got == sorted(set(got))
+        assert recorder.lost > 0
+    await until(lambda: from_a.lost == a.dropped > 0)
+
+
+def test_the_times_add_up_to_what_is_promised() -> None:
+    """A broker that answers nothing is noticed within 10 seconds, one that is back within 2."""
+    assert 1.2 * broker_module.BEAT + broker_module._ECHO_WITHIN + 1.0 < 10.0
+    assert 1.25 * broker_module._LONGEST_DELAY + 0.5 < 2.0
+
+
+async def test_a_broker_that_answers_nothing_is_noticed(
+    broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 0.2)
+    monkeypatch.setattr(broker_module, "_ECHO_WITHIN", 0.6)
+    a, _ = await join(1)
+    broker.freeze()
+    await until(lambda: not a.is_connected)
+    broker.thaw()
+    await connected(a)
+
+
+async def test_a_blocked_loop_is_no_broker_that_is_away(
+    broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(broker_module, "_ECHO_WITHIN", 0.3)
+    monkeypatch.setattr(broker_module, "GONE_AFTER", 0.5)
+    a, _from_a = await join(1)
+    _b, from_b = await join(2)
+    await until(lambda: a.peers.known.keys() == {2})
+    for _ in range(3):
+        time.sleep(0.9)
+        await asyncio.sleep(0.4)
+    a.send(2, b"1")
+    await soon(a.sync())
+    await until(lambda: from_b.got == [(None, b"1")])
+    assert a.peers.known.keys() == {2}
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+async def test_who_says_nothing_any_more_is_gone_and_may_come_back(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(broker_module, "GONE_AFTER", 0.5)
+    a, _from_a = await join(1, 10)
+    b, from_b = await join(2, 20)
+    a.send(2, b"1")
+    await until(lambda: from_b.got == [(None, b"1")])
+    session = b._session
+    assert session is not None
+    assert b._keeper is not None
+    # Its connection ends, and it does not come back for a while.
+    opened = b._open_session
+    gate = asyncio.Event()
+
+    async def later(*args: object) -> object:
+        await gate.wait()
+        return await opened(*args)  # type: ignore[arg-type]
+
+    b._open_session = later  # type: ignore[assignment]
+    await session.close()
+    await until(lambda: a.peers.known == {})
+    a.send(2, b"2")
+    await soon(a.sync())
+    gate.set()
+    await until(lambda: a.peers.known == {2: 20})
+    await until(lambda: from_b.lost == 1)
+    a.send(2, b"3")
+    await until(lambda: from_b.got == [(None, b"1"), (None, b"3")])
+
+
+async def test_a_successor_at_an_address_counts_anew(join: Join) -> None:
+    a, _ = await join(1)
+    b, _ = await join(2, 10)
+    for i in range(5):
+        a.send(2, b"%d" % i)
+    await soon(a.sync())
+    await b.stop()
+    await until(lambda: a.peers.known == {})
+    _c, from_c = await join(2, 20)
+    await until(lambda: a.peers.known == {2: 20})
+    a.send(2, b"new")
+    await until(lambda: from_c.got == [(None, b"new")])
+    assert from_c.lost == 0
+
+
+async def test_the_older_of_two_at_one_address_keeps_it(
+    join: Join, error_log: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when two halves of a network meet again: each was alone, now they hear one another."""
+    a, _ = await join(1, 10)
+    taken: list[int] = []
+    monkeypatch.setattr(BrokerBus, "_defend", lambda self, letter: None)
+    b, _ = await join(1, 20)
+    b._on_taken = lambda: taken.append(b.since)
+    a._on_taken = lambda: taken.append(a.since)
+    monkeypatch.undo()
+    b._tell_of_us(Kind.HELLO, b._everybody)
+    await until(lambda: taken)
+    assert taken == [20]
+    await asyncio.sleep(0.05)
+    assert taken == [20]
+    assert "somebody else's" in error_log[0].getMessage()
+
+
+async def test_nobody_there_is_an_error_that_says_so() -> None:
+    for url in ("nats://127.0.0.1:1", "redis://user:secret@127.0.0.1:1"):
+        bus = open_bus(url, 1)
+        with pytest.raises(OSError, match=r"no (NATS|Redis) server at \w+://127.0.0.1:1: ") as info:
+            await soon(bus.start(Recorder()))
+        assert "secret" not in str(info.value)
+
+
+async def test_two_applications_on_one_broker_do_not_meet(broker: Broker) -> None:
+    a, b = open_bus(f"{broker.url}?app=one", 1), open_bus(f"{broker.url}?app=two", 1)
+    recorder = Recorder()
+    await soon(a.start(Recorder()))
+    await soon(b.start(recorder))
+    b.subscribe(b"c")
+    await soon(b.sync())
+    a.publish(b"c", b"x")
+    await soon(a.sync())
+    await soon(b.sync())
+    assert recorder.got == []
+    await a.stop()
+    await b.stop()
+
+
+@pytest.mark.parametrize("query", ["?apps=x", "?app=a.b", "?app=", "?app=a*"])
+def test_what_stands_behind_the_question_mark_is_checked(query: str) -> None:
+    with pytest.raises(ValueError, match="app"):
+        open_bus(f"nats://127.0.0.1:4222{query}", 1)
+
+
+async def test_what_is_none_of_ours_is_logged_and_hurts_nobody(
+    broker: Broker, join: Join, error_log: list[logging.LogRecord]
+) -> None:
+    a, from_a = await join(1)
+    session = await a._open_session(a._url, lambda subject, payload: None)
+    for junk in (b"", b"x", bytes(25), b"\xff" * 40, bytes([3]) + b"\1" * 30):
+        await session.publish([(a._everybody, junk), (a._own, junk)])
+    await session.sync()
+    await soon(a.sync())
+    await session.close()
+    assert from_a.got == []
+    assert error_log
+    a.send(1, b"still here")
+    await until(lambda: from_a.got == [(None, b"still here")])

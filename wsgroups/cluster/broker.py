@@ -1,0 +1,568 @@
+"""The bus of workers on many hosts: through a broker that all of them are connected to.
+
+A broker keeps nothing: what it is given while somebody's connection is down is lost for that one.
+Messages carry numbers, so that it is known how many were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from hashlib import blake2b
+from threading import RLock
+from typing import NamedTuple
+
+from wsgroups.cluster.bus import (
+    OUTBOX_LIMIT,
+    AddressTakenError,
+    Bus,
+    Receiver,
+    check_size,
+    hand_over,
+    report,
+)
+from wsgroups.cluster.counting import Following, Numbering
+from wsgroups.cluster.letters import (
+    Kind,
+    Letter,
+    Presence,
+    decode,
+    decode_presence,
+    encode,
+    encode_presence,
+)
+from wsgroups.cluster.outbox import Outbox
+from wsgroups.cluster.peers import Peers
+from wsgroups.cluster.session import OnPayload, Session, display, split_url
+from wsgroups.ids import WORKER_BITS
+
+logger = logging.getLogger("wsgroups")
+
+BEAT = 2.0  # seconds between two signs of life
+GONE_AFTER = 7.0  # seconds without one
+_ECHO_WITHIN = 6.0  # seconds for the broker to answer, before its connection is given up
+_FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0  # seconds between two attempts to connect
+_ANSWERS_WITHIN = 0.25  # seconds for those who are there to say so, on a network as it should be
+_PATIENCE = 1.0  # seconds for what still waits, at the end
+_A_WRITE = 256 << 10  # bytes published at once
+_LOOK_BACK = 60.0  # seconds; older losses were told by what came after them
+_TAILS_EVERY = 1.0  # seconds, at least, between telling all channels how far we have counted
+_FORGET_AFTER = 600.0  # seconds that somebody is gone
+_LAST_WORKER = 0xFFFF  # addresses beyond are of those who have no sockets
+
+
+OpenSession = Callable[[str, OnPayload], Awaitable[Session]]
+
+
+class _Outgoing(NamedTuple):
+    """A letter that waits, with the subject it goes to."""
+
+    subject: bytes
+    letter: Letter
+
+    @property
+    def size(self) -> int:
+        return 64 + len(self.letter.data)
+
+
+class BrokerBus(Bus):
+    """A place on a broker.
+
+    Args:
+        url: of the broker, with `?app=name` when several applications share it.
+        open_session: connects to it.
+        address: as of `Bus`; above 16 bits for those who have no sockets.
+        since: the id sequence that this worker began above.
+        limit: bytes that may wait for the broker; then the oldest messages go.
+        patience: seconds in which those who are there answer, and say if the address is theirs.
+        is_node_near: the workers of this node reach one another another way, and are not seen here.
+        may_wait: `start` does not need the broker; it is looked for until it is there.
+        peers: where to keep who is there.
+        on_taken: called when somebody else turns out to have had the address for longer.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        open_session: OpenSession,
+        address: int,
+        since: int = 0,
+        *,
+        limit: int = OUTBOX_LIMIT,
+        patience: float = _ANSWERS_WITHIN,
+        is_node_near: bool = False,
+        may_wait: bool = False,
+        peers: Peers | None = None,
+        on_taken: Callable[[], None] | None = None,
+    ) -> None:
+        self.address = address
+        self.since = since
+        self.incarnation = secrets.randbits(32) | 1
+        self._url, app = split_url(url)
+        self._open_session = open_session
+        self._prefix = app.encode()
+        self._patience = patience
+        self._is_node_near = is_node_near
+        self._on_taken = on_taken
+        self._everybody = b"%b.all" % self._prefix
+        self._own = self._subject_of(address)
+        self._outbox: Outbox[_Outgoing] = Outbox(limit, size_of=lambda item: item.size)
+        self._told = 0
+        self._first: list[_Outgoing] = []  # goes before all messages, and is not dropped
+        self._numbering = Numbering()
+        self._following = Following(self.incarnation)
+        self._may_wait = may_wait
+        self._peers = peers if peers is not None else Peers()
+        self._incarnations: dict[int, int] = {}  # of the peers
+        self._heard: dict[int, float] = {}  # when, of all that ever were
+        self._channels: dict[bytes, bytes] = {}  # by subject: those we ask for
+        self._interest: dict[bytes, bool] = {}  # changed since the last write
+        self._lock = RLock()
+        self._receiver: Receiver | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._session: Session | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._is_claiming = False
+        self._taken = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._is_busy = False
+        self._is_idle = asyncio.Event()
+        self._tails: asyncio.TimerHandle | None = None
+
+    @property
+    def peers(self) -> Peers:
+        """As of `Bus`. While the broker is away, those that were there."""
+        return self._peers
+
+    @property
+    def dropped(self) -> int:  # type: ignore[override]
+        """As of `Bus`."""
+        return self._outbox.dropped
+
+    @property
+    def backlog(self) -> int:
+        """As of `Bus`; 0 while the broker is away, for then it is no use to wait."""
+        return self._outbox.size if self._session is not None else 0
+
+    @property
+    def is_connected(self) -> bool:
+        """True unless the broker is away."""
+        return self._session is not None
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def start(self, receiver: Receiver) -> None:
+        """As of `Bus`."""
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self._receiver = receiver
+        session: Session | None = None
+        try:
+            session = await self._connect()
+        except BaseException as error:
+            if not self._may_wait or not isinstance(error, OSError):
+                self._receiver = None
+                raise
+            logger.warning("%s; nothing goes to other nodes meanwhile", error)
+        self._is_claiming = True
+        self._keeper = asyncio.ensure_future(self._keep(session))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                await self._taken.wait()
+        self._is_claiming = False
+        if self._taken.is_set():
+            await self._leave()
+            raise AddressTakenError(f"address {self.address} is taken on this bus")
+
+    async def stop(self) -> None:
+        """As of `Bus`."""
+        if self._session is not None:
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(_PATIENCE):
+                    await self.drain()
+                    self._tell(Kind.BYE, self._everybody)  # after all that we had to say
+                    await self.sync()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        self._receiver = None
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+            self._keeper = None
+        if self._tails is not None:
+            self._tails.cancel()
+        self._peers.clear()
+        self._is_idle.set()
+
+    async def _connect(self) -> Session:
+        return await self._open_session(self._url, self._arrived)
+
+    async def _keep(self, session: Session | None) -> None:
+        """Serve one connection after the other."""
+        is_new, since = True, 0.0
+        name = display(self._url)
+        while True:
+            if session is None:
+                session = await self._reconnect()
+                logger.warning("%s is back", name)
+            try:
+                await self._serve(session, is_new, since)
+            finally:
+                self._session = None
+                self._is_idle.set()
+                await session.close()
+            is_new, since = False, time.monotonic() - _LOOK_BACK
+            session = None
+            logger.warning("%s is lost; nothing goes to other nodes meanwhile", name)
+
+    async def _reconnect(self) -> Session:
+        delay = _FIRST_DELAY
+        while True:
+            # All of a cluster have lost it at once: they do not come back at once.
+            await asyncio.sleep(delay * random.uniform(0.5, 1.25))
+            self._tell_lost()
+            try:
+                return await self._connect()
+            except OSError as error:
+                logger.debug("%s", error)
+            delay = min(_LONGEST_DELAY, 2 * delay)
+
+    async def _serve(self, session: Session, is_new: bool, since: float) -> None:
+        """Come back to where we were, then send and listen until the connection is lost."""
+        tasks = [
+            asyncio.ensure_future(self._write(session, is_new, since)),
+            asyncio.ensure_future(self._beat(session)),
+        ]
+        try:
+            await asyncio.wait([session.lost, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            for task in tasks:
+                if not task.cancelled() and task.exception() is not None:
+                    logger.debug("the connection to the broker ended by", exc_info=task.exception())
+
+    # --- verbs ------------------------------------------------------------------------------
+
+    def send(self, destination: int, data: bytes) -> None:
+        """As of `Bus`; also to ourselves while the broker is away."""
+        check_size(data)
+        if self._receiver is None:
+            return
+        if destination == self.address:
+            self._call(partial(self._deliver, None, data))
+            return
+        subject = self._subject_of(destination)
+        with self._numbering.lock:
+            count = self._numbering.next_to(subject)
+            self._queue(subject, self._letter(Kind.MESSAGE, data, count.epoch, count.number))
+
+    def publish(self, channel: bytes, data: bytes) -> None:
+        """As of `Bus`."""
+        check_size(data)
+        if self._receiver is None:
+            return
+        subject = self._subject_on(channel)
+        with self._numbering.lock:
+            count = self._numbering.next_on(subject)
+            self._queue(subject, self._letter(Kind.MESSAGE, data, count.epoch, count.number))
+
+    def subscribe(self, channel: bytes) -> None:
+        """As of `Bus`."""
+        self._set_interest(channel, True)
+
+    def unsubscribe(self, channel: bytes) -> None:
+        """As of `Bus`."""
+        self._set_interest(channel, False)
+
+    def _set_interest(self, channel: bytes, wanted: bool) -> None:
+        if self._receiver is None:
+            return
+        with self._lock:
+            self._interest[channel] = wanted
+        self._wake_up()
+
+    async def drain(self) -> None:
+        """As of `Bus`; in any loop."""
+        if self._loop is None or self._keeper is None:
+            return
+        if self._loop is asyncio.get_running_loop():
+            await self._drain()
+        else:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._drain(), self._loop))
+
+    async def _drain(self) -> None:
+        while self._session is not None and (self._is_busy or self._outbox.size or self._interest):
+            self._is_idle.clear()
+            await self._is_idle.wait()
+
+    async def sync(self) -> None:
+        """As of `Bus`."""
+        await self._drain()
+        session = self._session
+        if session is None:
+            raise ConnectionError("the broker is not connected")
+        done = asyncio.ensure_future(session.sync())
+        await asyncio.wait([done, session.lost], return_when=asyncio.FIRST_COMPLETED)
+        if not done.done() or done.exception() is not None:
+            done.cancel()
+            raise ConnectionError("the broker is lost")
+
+    # --- out --------------------------------------------------------------------------------
+
+    def _subject_of(self, address: int) -> bytes:
+        return b"%b.to.%x" % (self._prefix, address)
+
+    def _subject_on(self, channel: bytes) -> bytes:
+        """Any bytes become letters and digits; two channels with one digest are not to be found."""
+        return b"%b.on.%b" % (
+            self._prefix,
+            blake2b(channel, digest_size=20).hexdigest().encode(),
+        )
+
+    def _letter(self, kind: Kind, data: bytes, epoch: int = 0, number: int = 0) -> Letter:
+        return Letter(kind, self.address, self.incarnation, epoch, number, 0, 1, data)
+
+    def _queue(self, subject: bytes, letter: Letter) -> None:
+        if self._outbox.put(_Outgoing(subject, letter)):
+            self._wake_up()
+
+    def _tell(self, kind: Kind, subject: bytes, data: bytes = b"", epoch: int = 0) -> None:
+        self._first.append(_Outgoing(subject, self._letter(kind, data, epoch)))
+        self._is_busy = True
+        self._wake.set()
+
+    def _tell_of_us(self, kind: Kind, subject: bytes, is_new: bool = False) -> None:
+        self._tell(kind, subject, encode_presence(Presence(self.since, is_new)))
+
+    def _wake_up(self) -> None:
+        if threading.get_ident() == self._thread:
+            self._wake.set()
+        else:
+            self._call(self._wake.set)
+
+    def _call(self, function: Callable[[], object]) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and this with it
+                self._loop.call_soon_threadsafe(function)
+
+    async def _write(self, session: Session, is_new: bool, since: float) -> None:
+        """Say who we are and what we ask for, then send what waits, for ever."""
+        self._is_busy = True
+        self._apply_interest()
+        await session.subscribe([self._everybody, self._own, *self._channels])
+        self._session = session
+        self._tell_of_us(Kind.HELLO, self._everybody, is_new)
+        if not is_new:
+            for subject, count in self._numbering.used_since(since):
+                self._queue(subject, self._letter(Kind.TAIL, b"", count.epoch, count.number))
+        while True:
+            self._wake.clear()
+            added, removed = self._apply_interest()
+            if added:
+                await session.subscribe(added)
+            if removed:
+                await session.unsubscribe(removed)
+            self._tell_lost()
+            first, self._first = self._first, []
+            await self._publish(session, first + self._outbox.take(_A_WRITE))
+            if self._outbox.size or self._first:
+                continue
+            self._is_busy = False
+            self._is_idle.set()
+            await self._wake.wait()
+            self._is_busy = True
+
+    async def _publish(self, session: Session, going: list[_Outgoing]) -> None:
+        payloads: list[tuple[bytes, bytes]] = []
+        for subject, letter in going:
+            payloads += [(subject, payload) for payload in encode(letter, session.largest)]
+        if payloads:
+            await session.publish(payloads)
+
+    def _apply_interest(self) -> tuple[list[bytes], list[bytes]]:
+        """Return the subjects that are to be asked for now, and those that are not any more."""
+        if not self._interest:
+            return [], []
+        with self._lock:
+            changed, self._interest = self._interest, {}
+        added, removed = [], []
+        for channel, wanted in changed.items():
+            subject = self._subject_on(channel)
+            if wanted == (subject in self._channels):
+                continue
+            if wanted:
+                self._channels[subject] = channel
+                added.append(subject)
+            else:
+                self._following.forget_channel(self._channels.pop(subject))
+                removed.append(subject)
+        return added, removed
+
+    def _tell_lost(self) -> None:
+        """Tell of what had no room here."""
+        lost, self._told = self._outbox.dropped - self._told, self._outbox.dropped
+        if lost:
+            logger.warning("the broker is behind or away: %d messages to others are lost", lost)
+            self._gap(lost)
+
+    def _gap(self, count: int) -> None:
+        if count and self._receiver is not None:
+            self._receiver.gap(count)
+
+    # --- signs of life ----------------------------------------------------------------------
+
+    async def _beat(self, session: Session) -> None:
+        """Say that we are there, see that the broker is, and who is not any more."""
+        assert self._loop is not None
+        connected = self._loop.time()
+        while True:
+            await asyncio.sleep(BEAT * random.uniform(0.8, 1.2))
+            self._tell_of_us(Kind.BEAT, self._everybody)
+            if not await self._answers(session):
+                return
+            # All that others have sent before is here, even when our loop was blocked meanwhile.
+            now = self._loop.time()
+            for address, heard in list(self._heard.items()):
+                if now - max(heard, connected) > GONE_AFTER:
+                    self._gone(address)
+                if now - heard > _FORGET_AFTER:
+                    del self._heard[address]
+                    self._following.forget_sender(address)
+
+    async def _answers(self, session: Session) -> bool:
+        """True when the broker is there, however busy we are ourselves."""
+        done = asyncio.ensure_future(session.sync())
+        try:
+            for patience in (_ECHO_WITHIN, 0.2):  # the second one after our own loop was blocked
+                await asyncio.wait([done], timeout=patience)
+                if done.done():
+                    return done.exception() is None
+            return False
+        finally:
+            done.cancel()
+
+    # --- in ---------------------------------------------------------------------------------
+
+    def _arrived(self, subject: bytes, payload: bytes) -> None:
+        """Somebody, perhaps we ourselves, has published something that we ask for."""
+        try:
+            letter = decode(payload)
+            if letter.sender == self.address and letter.incarnation == self.incarnation:
+                return
+            if letter.kind == Kind.MESSAGE or letter.kind == Kind.TAIL:
+                self._read(subject, letter)
+            else:
+                self._hear(letter)
+        except ValueError as error:
+            logger.error("the broker has carried something that is none of ours: %s", error)
+
+    def _read(self, subject: bytes, letter: Letter) -> None:
+        channel: bytes | None = None
+        if subject != self._own:
+            channel = self._channels.get(subject)
+            if channel is None or self._is_near(letter.sender):
+                return
+        if letter.kind == Kind.TAIL:
+            self._gap(self._following.tail(channel, letter))
+            return
+        data, lost = self._following.take(channel, letter)
+        self._gap(lost)
+        if data is not None:
+            self._deliver(channel, data)
+
+    def _deliver(self, channel: bytes | None, data: bytes) -> None:
+        if self._receiver is not None:
+            hand_over(self._receiver, channel, data)
+
+    def _is_near(self, address: int) -> bool:
+        return self._is_node_near and address >> WORKER_BITS == self.address >> WORKER_BITS
+
+    def _hear(self, letter: Letter) -> None:
+        """Somebody tells who is there, or is not."""
+        if letter.kind == Kind.TAKEN:
+            if letter.epoch == self.incarnation:
+                self._give_way()
+        elif letter.kind == Kind.BYE:
+            if self._incarnations.get(letter.sender) == letter.incarnation:
+                self._gone(letter.sender)
+        elif letter.sender == self.address:
+            if letter.kind == Kind.HELLO:
+                self._defend(letter)
+        elif letter.kind in (Kind.HELLO, Kind.BEAT):
+            self._meet(letter)
+        else:
+            raise ValueError(f"there is no letter of kind {letter.kind}")
+
+    def _meet(self, letter: Letter) -> None:
+        address, subject = letter.sender, self._subject_of(letter.sender)
+        count = self._numbering.count_of(subject)
+        if address <= _LAST_WORKER and not self._is_near(address):
+            self._come(address, letter.incarnation, decode_presence(letter.data).since)
+            self._numbering.meet(subject, letter.incarnation)
+        if letter.kind == Kind.HELLO:
+            self._tell_of_us(Kind.BEAT, subject)
+            # Who comes back wants to know how much there was meanwhile.
+            if count is not None and count.epoch == letter.incarnation:
+                self._queue(subject, self._letter(Kind.TAIL, b"", count.epoch, count.number))
+                self._tell_tails_soon()
+
+    def _come(self, address: int, incarnation: int, since: int) -> None:
+        assert self._loop is not None
+        self._heard[address] = self._loop.time()
+        before = self._incarnations.get(address)
+        if before == incarnation:
+            return
+        if before is not None:
+            self._gone(address)
+        self._incarnations[address] = incarnation
+        self._peers.come(address, since)
+        self._report(address, is_there=True)
+
+    def _gone(self, address: int) -> None:
+        if self._incarnations.pop(address, None) is not None:
+            self._peers.go(address)
+            self._report(address, is_there=False)
+
+    def _report(self, address: int, *, is_there: bool) -> None:
+        if self._receiver is not None:
+            report(self._receiver, address, is_there=is_there)
+
+    def _tell_tails_soon(self) -> None:
+        """Tell on all channels how far we have counted: once for all who come back at a time."""
+        if self._tails is None and self._loop is not None:
+            self._tails = self._loop.call_later(_TAILS_EVERY, self._tell_tails)
+
+    def _tell_tails(self) -> None:
+        self._tails = None
+        since = time.monotonic() - _LOOK_BACK
+        with self._numbering.lock:
+            for subject, count in self._numbering.used_since(since, channels_only=True):
+                self._queue(subject, self._letter(Kind.TAIL, b"", count.epoch, count.number))
+
+    # --- one address, one owner ---------------------------------------------------------------
+
+    def _defend(self, letter: Letter) -> None:
+        """Somebody else says that our address is his: who has it for longer keeps it."""
+        theirs = decode_presence(letter.data)
+        ours = (self._is_claiming, self.since, self.incarnation)
+        if ours < (theirs.is_new, theirs.since, letter.incarnation):
+            self._tell(Kind.TAKEN, self._own, epoch=letter.incarnation)
+        elif not self._is_claiming:
+            self._tell_of_us(Kind.HELLO, self._everybody)  # which makes the other one defend it
+
+    def _give_way(self) -> None:
+        self._taken.set()
+        if not self._is_claiming:
+            logger.error("address %d is somebody else's, who had it before", self.address)
+            if self._on_taken is not None:
+                self._on_taken()

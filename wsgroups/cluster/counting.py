@@ -1,0 +1,174 @@
+"""Numbers on messages, so that whoever receives them knows how many are missing."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from threading import RLock
+
+from wsgroups.cluster.letters import Letter
+
+_MOST_COUNTS = 1 << 16  # beside those of workers; then those that rested longest go
+
+
+class Count:
+    """The numbers that were given on one subject.
+
+    Attributes:
+        epoch: told in each letter; another epoch begins another count.
+        number: the last one given.
+        used: when, by the monotonic clock.
+    """
+
+    __slots__ = ("epoch", "number", "used")
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.number = 0
+        self.used = 0.0
+
+
+class Numbering:
+    """Gives numbers to what is sent. From any thread, under `lock`.
+
+    What goes to a worker's own address is counted by an epoch that both sides know, the receiver's
+    incarnation: it hears of what was lost before the first message that it gets. Who subscribes to
+    a channel comes into the middle of a count; there the epoch is ours.
+    """
+
+    def __init__(self) -> None:
+        self.lock = RLock()  # a `__del__` may run anywhere, and send
+        self._channels: dict[bytes, Count] = {}
+        self._addresses: dict[bytes, Count] = {}  # never dropped: there are 65,536 at most
+        self._epochs = itertools.count(1)
+
+    def meet(self, subject: bytes, incarnation: int) -> None:
+        """Begin a count for the worker that has this subject as its address; once for each."""
+        count = self._addresses.get(subject)
+        if count is None or count.epoch != incarnation:
+            with self.lock:
+                self._addresses[subject] = Count(incarnation)
+
+    def next_to(self, subject: bytes) -> Count:
+        """Count one more to an address. Nobody known there: its epoch is 0, and nothing counts."""
+        count = self._addresses.get(subject)
+        return self._step(count) if count is not None else Count(0)
+
+    def next_on(self, subject: bytes) -> Count:
+        """Count one more on a channel."""
+        count = self._channels.get(subject)
+        if count is None:
+            if len(self._channels) >= _MOST_COUNTS:
+                self._forget_half()
+            count = self._channels[subject] = Count(next(self._epochs) & 0xFFFFFFFF)
+        return self._step(count)
+
+    def _step(self, count: Count) -> Count:
+        count.number += 1
+        count.used = time.monotonic()
+        return count
+
+    def _forget_half(self) -> None:
+        """Who follows such a count sees another epoch next, and begins anew."""
+        resting = sorted(self._channels, key=lambda subject: self._channels[subject].used)
+        for subject in resting[: len(resting) // 2]:
+            del self._channels[subject]
+
+    def count_of(self, subject: bytes) -> Count | None:
+        """Return the count for an address."""
+        return self._addresses.get(subject)
+
+    def used_since(self, when: float, *, channels_only: bool = False) -> list[tuple[bytes, Count]]:
+        """Return the counts that went on since a time of the monotonic clock."""
+        with self.lock:
+            found = list(self._channels.items())
+            if not channels_only:
+                found += self._addresses.items()
+        return [(subject, count) for subject, count in found if count.used >= when]
+
+
+class _Followed:
+    """What has come of one count.
+
+    Attributes:
+        identity: incarnation of the sender, and epoch.
+        expected: the number that comes next.
+        parts: those of it that are here.
+    """
+
+    __slots__ = ("expected", "identity", "parts")
+
+    def __init__(self, identity: tuple[int, int], expected: int) -> None:
+        self.identity = identity
+        self.expected = expected
+        self.parts: list[bytes] = []
+
+
+class Following:
+    """Follows the numbers of what comes. In the loop's thread.
+
+    Args:
+        incarnation: our own, the epoch of the counts that we know from their beginning.
+    """
+
+    def __init__(self, incarnation: int) -> None:
+        self._incarnation = incarnation
+        self._followed: dict[bytes | None, dict[int, _Followed]] = {}
+
+    def take(self, channel: bytes | None, letter: Letter) -> tuple[bytes | None, int]:
+        """Return the message that is complete with a letter, and how many are missing before it.
+
+        What has come before is left out.
+        """
+        if channel is None and letter.epoch != self._incarnation and letter.parts == 1:
+            return letter.data, 0  # of somebody who did not know us when he wrote
+        state = self._state(channel, letter)
+        lost = letter.number - state.expected
+        if lost < 0:
+            return None, 0
+        if lost:
+            state.expected = letter.number
+            state.parts = []
+        if letter.part != len(state.parts):
+            # A part of it is missing: it is counted with the next one that comes, or the tail.
+            state.parts = []
+            return None, lost
+        if letter.part + 1 < letter.parts:
+            state.parts.append(letter.data)
+            return None, lost
+        state.expected += 1
+        if not state.parts:
+            return letter.data, lost
+        parts, state.parts = state.parts, []
+        return b"".join((*parts, letter.data)), lost
+
+    def tail(self, channel: bytes | None, letter: Letter) -> int:
+        """Return how many are missing, now that the last number is known."""
+        if channel is None and letter.epoch != self._incarnation:
+            return 0
+        state = self._state(channel, letter, after=1)
+        lost = letter.number + 1 - state.expected
+        if lost <= 0:
+            return 0
+        state.expected = letter.number + 1
+        state.parts = []
+        return lost
+
+    def _state(self, channel: bytes | None, letter: Letter, after: int = 0) -> _Followed:
+        senders = self._followed.setdefault(channel, {})
+        identity = (letter.incarnation, letter.epoch)
+        state = senders.get(letter.sender)
+        if state is None or state.identity != identity:
+            is_known = channel is None and letter.epoch == self._incarnation
+            begin = 1 if is_known else letter.number + after
+            state = senders[letter.sender] = _Followed(identity, begin)
+        return state
+
+    def forget_channel(self, channel: bytes) -> None:
+        """It is not subscribed to any more."""
+        self._followed.pop(channel, None)
+
+    def forget_sender(self, sender: int) -> None:
+        """It is gone for good."""
+        for senders in self._followed.values():
+            senders.pop(sender, None)

@@ -1,0 +1,124 @@
+"""NATS as the broker, by nats-py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+from wsgroups.cluster.session import CONNECT_WITHIN, OnPayload, Session, display
+
+_UNCONFIRMED = 1 << 20  # bytes that the server may not have read yet
+_CLOSE_WITHIN = 0.2  # seconds; all that matters was confirmed before
+_CONFIRM_WITHIN = 10  # seconds; somebody else finds out sooner that the server is gone
+
+
+class NatsSession(Session):
+    """A connection to a NATS server, or to any of a cluster."""
+
+    def __init__(self, client: _Client) -> None:
+        self.lost = asyncio.get_running_loop().create_future()
+        self._client = client
+        self._subscriptions: dict[bytes, Subscription] = {}
+        self._unconfirmed = 0
+
+    @classmethod
+    async def open(cls, url: str, on_payload: OnPayload) -> NatsSession:
+        """As of `Session`; `nats://a:4222,b:4222` names several servers of a cluster."""
+        client = _Client(on_payload)
+        session = cls(client)
+        client.on_lost = session.end
+        scheme, _, hosts = url.partition("://")
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN):
+                await client.connect(
+                    [f"{scheme}://{host}" for host in hosts.rstrip("/").split(",")],
+                    name="wsgroups",
+                    allow_reconnect=False,  # it would send again what the server may have
+                    connect_timeout=CONNECT_WITHIN,  # type: ignore[arg-type]
+                    error_cb=_ignore,
+                    no_echo=True,
+                )
+        except (Exception, asyncio.CancelledError) as error:
+            await session.close()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            reason = str(error) or type(error).__name__
+            raise OSError(f"no NATS server at {display(url)}: {reason}") from error
+        session.largest = client.max_payload
+        return session
+
+    async def subscribe(self, subjects: Iterable[bytes]) -> None:
+        """As of `Session`."""
+        for subject in subjects:
+            if subject not in self._subscriptions:
+                self._subscriptions[subject] = await self._client.subscribe(subject.decode())
+
+    async def unsubscribe(self, subjects: Iterable[bytes]) -> None:
+        """As of `Session`."""
+        for subject in subjects:
+            found = self._subscriptions.pop(subject, None)
+            if found is not None:
+                await found.unsubscribe()
+
+    async def publish(self, payloads: list[tuple[bytes, bytes]]) -> None:
+        """As of `Session`."""
+        for subject, payload in payloads:
+            await self._client.publish(subject.decode(), payload)
+            self._unconfirmed += len(payload)
+        if self._unconfirmed >= _UNCONFIRMED:
+            await self.sync()
+
+    async def sync(self) -> None:
+        """As of `Session`: the server answers a PING behind all that it had before."""
+        self._unconfirmed = 0
+        await self._client.flush(_CONFIRM_WITHIN)
+
+    async def close(self) -> None:
+        """As of `Session`."""
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_CLOSE_WITHIN):
+                await self._client.close()
+        self._client.abort()  # closing stops half-way when there was something left to write
+        self.end()
+
+
+class _Client(Client):
+    """Hands over what comes at once, in the order in which it comes.
+
+    As it stands the library has a task and a queue for each subscription: between two of them there
+    is no order, and 100,000 rooms would be as many tasks.
+
+    Attributes:
+        on_lost: called when the connection fails.
+    """
+
+    def __init__(self, on_payload: OnPayload) -> None:
+        super().__init__()
+        self.on_lost: Callable[[], None] = _nothing
+        self._on_payload = on_payload
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any
+    ) -> None:
+        self._on_payload(bytes(subject), bytes(data))
+
+    async def _process_op_err(self, e: Exception) -> None:
+        self.on_lost()
+
+    def abort(self) -> None:
+        """Close the socket, whatever waits to be written."""
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+
+
+def _nothing() -> None:
+    """Nobody has to be told yet."""
+
+
+async def _ignore(error: Exception) -> None:
+    """The end of the connection is told by other means."""

@@ -1,0 +1,82 @@
+"""One connection to a broker, from its beginning to its end: what each kind of broker does."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+CONNECT_WITHIN = 2.0  # seconds
+
+OnPayload = Callable[[bytes, bytes], None]
+
+
+class Session(ABC):
+    """A connection that is never mended: when it is lost, the next one is made.
+
+    For one loop's thread. What one task publishes and subscribes to takes effect in that order.
+
+    Attributes:
+        largest: bytes of a payload that the broker takes.
+        lost: done when the connection is gone.
+    """
+
+    largest: int
+    lost: asyncio.Future[None]
+
+    @classmethod
+    @abstractmethod
+    async def open(cls, url: str, on_payload: OnPayload) -> Session:
+        """Connect; `on_payload` is called with subject and payload of what comes.
+
+        Raises:
+            OSError: when the broker cannot be reached within two seconds, or turns us away.
+        """
+
+    @abstractmethod
+    async def subscribe(self, subjects: Iterable[bytes]) -> None:
+        """Ask for what is published on subjects: letters, digits and dots."""
+
+    @abstractmethod
+    async def unsubscribe(self, subjects: Iterable[bytes]) -> None:
+        """Ask for no more of it."""
+
+    @abstractmethod
+    async def publish(self, payloads: list[tuple[bytes, bytes]]) -> None:
+        """Publish payloads on subjects, and wait as long as the broker is behind."""
+
+    @abstractmethod
+    async def sync(self) -> None:
+        """Wait until the broker has done what was asked, and what it had for us before is here."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End the connection; never raises."""
+
+    def end(self) -> None:
+        """Note that the connection is gone."""
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Return the URL for the client library, and the application's name in `?app=`.
+
+    Raises:
+        ValueError: for anything else behind the question mark.
+    """
+    parts = urlsplit(url)
+    query = parse_qs(parts.query, keep_blank_values=True)
+    app = query.pop("app", ["wsgroups"])[-1]
+    if query:
+        raise ValueError(f"{display(url)}: there is no option {next(iter(query))!r}; only 'app'")
+    if not app.isascii() or not app.isalnum():
+        raise ValueError(f"{display(url)}: the name of an application has letters and digits only")
+    return urlunsplit(parts._replace(query="")), app
+
+
+def display(url: str) -> str:
+    """Return the URL without user and password, for messages."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
