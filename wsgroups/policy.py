@@ -193,7 +193,9 @@ class ServerConfig:
         None,
         "what joins nodes, nats://host or redis://host; or unix:/path for scripts of this host",
     )
-    node: int | None = option(None, "this node's number on the bus, 0 to 1023; None: any free one")
+    node: int | None = option(
+        None, "this node's number on the bus, 0 to 1023; None: any free one", int
+    )
     health_path: str | None = option(None, "path that tells whether all is well; None: nowhere")
     reuse_port: bool = option(False, "let other processes listen on the same port (SO_REUSEPORT)")
     backlog: int = option(2048, "connections the kernel keeps waiting")

@@ -30,12 +30,15 @@ from wsgroups.cluster.bus import (
 )
 from wsgroups.cluster.counting import Following, Numbering
 from wsgroups.cluster.letters import (
+    Ended,
     Kind,
     Letter,
     Presence,
     decode,
+    decode_ended,
     decode_presence,
     encode,
+    encode_ended,
     encode_presence,
 )
 from wsgroups.cluster.outbox import Outbox
@@ -50,6 +53,7 @@ GONE_AFTER = 7.0  # seconds without one
 _ECHO_WITHIN = 6.0  # seconds for the broker to answer, before its connection is given up
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0  # seconds between two attempts to connect
 _ANSWERS_WITHIN = 0.25  # seconds for those who are there to say so, on a network as it should be
+_REGATHER_WITHIN = 1.5  # seconds for the others to come back to a broker that was away
 _PATIENCE = 1.0  # seconds for what still waits, at the end
 _A_WRITE = 256 << 10  # bytes published at once
 _LOOK_BACK = 60.0  # seconds; older losses were told by what came after them
@@ -236,14 +240,17 @@ class BrokerBus(Bus):
             delay = min(_LONGEST_DELAY, 2 * delay)
 
     async def _serve(self, session: Session, is_new: bool, since: float) -> None:
-        """Come back to where we were, then send and listen until the connection is lost."""
+        """Come back to where we were, then send and listen while the connection is there."""
         tasks = [
             asyncio.ensure_future(self._write(session, is_new, since)),
-            asyncio.ensure_future(self._beat(session)),
+            asyncio.ensure_future(self._beat()),
+            asyncio.ensure_future(self._check(session)),
         ]
         try:
             await asyncio.wait([session.lost, *tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            session.end()
+            self._wake.set()  # a client library may take a cancellation for its own
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -283,6 +290,11 @@ class BrokerBus(Bus):
     def unsubscribe(self, channel: bytes) -> None:
         """As of `Bus`."""
         self._set_interest(channel, False)
+
+    def tell_ended(self, address: int, since: int) -> None:
+        """Tell all others that a worker has ended, sooner than they would notice. In the loop."""
+        if self._session is not None:
+            self._tell(Kind.ENDED, self._everybody, encode_ended(Ended(address, since)))
 
     def _set_interest(self, channel: bytes, wanted: bool) -> None:
         if self._receiver is None:
@@ -356,16 +368,17 @@ class BrokerBus(Bus):
                 self._loop.call_soon_threadsafe(function)
 
     async def _write(self, session: Session, is_new: bool, since: float) -> None:
-        """Say who we are and what we ask for, then send what waits, for ever."""
+        """Say who we are and what we ask for, then send what waits as long as we are connected."""
         self._is_busy = True
         self._apply_interest()
         await session.subscribe([self._everybody, self._own, *self._channels])
         self._session = session
         self._tell_of_us(Kind.HELLO, self._everybody, is_new)
         if not is_new:
+            await self._regather(session)
             for subject, count in self._numbering.used_since(since):
                 self._queue(subject, self._letter(Kind.TAIL, b"", count.epoch, count.number))
-        while True:
+        while not session.lost.done():
             self._wake.clear()
             added, removed = self._apply_interest()
             if added:
@@ -381,6 +394,17 @@ class BrokerBus(Bus):
             self._is_idle.set()
             await self._wake.wait()
             self._is_busy = True
+
+    async def _regather(self, session: Session) -> None:
+        """Wait for those who have lost the broker with us: what waits for them would be lost."""
+        assert self._loop is not None
+        began = self._loop.time()
+        first, self._first = self._first, []
+        await self._publish(session, first)
+        while self._loop.time() < began + _REGATHER_WITHIN:
+            if all(self._heard.get(address, 0.0) >= began for address in self._incarnations):
+                break
+            await asyncio.sleep(_REGATHER_WITHIN / 50)
 
     async def _publish(self, session: Session, going: list[_Outgoing]) -> None:
         payloads: list[tuple[bytes, bytes]] = []
@@ -421,15 +445,17 @@ class BrokerBus(Bus):
 
     # --- signs of life ----------------------------------------------------------------------
 
-    async def _beat(self, session: Session) -> None:
-        """Say that we are there, see that the broker is, and who is not any more."""
-        assert self._loop is not None
-        connected = self._loop.time()
+    async def _beat(self) -> None:
+        """Say again and again that we are there, however busy the broker is."""
         while True:
             await asyncio.sleep(BEAT * random.uniform(0.8, 1.2))
             self._tell_of_us(Kind.BEAT, self._everybody)
-            if not await self._answers(session):
-                return
+
+    async def _check(self, session: Session) -> None:
+        """See that the broker is there, and who is not any more; return when the broker is not."""
+        assert self._loop is not None
+        connected = self._loop.time()
+        while await self._answers(session):
             # All that others have sent before is here, even when our loop was blocked meanwhile.
             now = self._loop.time()
             for address, heard in list(self._heard.items()):
@@ -438,6 +464,7 @@ class BrokerBus(Bus):
                 if now - heard > _FORGET_AFTER:
                     del self._heard[address]
                     self._following.forget_sender(address)
+            await asyncio.sleep(BEAT)
 
     async def _answers(self, session: Session) -> bool:
         """True when the broker is there, however busy we are ourselves."""
@@ -500,6 +527,10 @@ class BrokerBus(Bus):
                 self._defend(letter)
         elif letter.kind in (Kind.HELLO, Kind.BEAT):
             self._meet(letter)
+        elif letter.kind == Kind.ENDED:
+            ended = decode_ended(letter.data)
+            if self._peers.known.get(ended.address) == ended.since:
+                self._gone(ended.address)
         else:
             raise ValueError(f"there is no letter of kind {letter.kind}")
 

@@ -36,11 +36,17 @@ class Hub:
 
     Args:
         noted: called with the process id of a worker and the text of each note it sends.
+        left: called with the address of one that is gone, and the id sequence it began above.
     """
 
-    def __init__(self, noted: Callable[[int, str], None] | None = None) -> None:
+    def __init__(
+        self,
+        noted: Callable[[int, str], None] | None = None,
+        left: Callable[[int, int], None] | None = None,
+    ) -> None:
         self.exchange = Exchange()
         self.noted = noted
+        self.left = left
         self.links: set[HubLink] = set()
         self.announced = b""
         self.touched: list[HubLink] | None = None  # those with something to write, meanwhile
@@ -174,6 +180,8 @@ class HubLink(Link):
         self._hub.links.discard(self)
         if self.address >= 0:
             self._hub.exchange.leave(self)
+            if self._hub.left is not None:
+                self._hub.left(self.address, self.since)
         self._hub.go_on()
 
     def missed(self, count: int) -> None:

@@ -21,6 +21,7 @@ class Kind(IntEnum):
     BEAT = 4  # somebody is there; body: `Presence`
     BYE = 5  # somebody leaves in good order
     TAKEN = 6  # the address is somebody else's; the epoch names who has to give way
+    ENDED = 7  # a node tells that a worker of it has; body: `Ended`
 
 
 class Letter(NamedTuple):
@@ -59,7 +60,20 @@ class Presence(NamedTuple):
     is_new: bool
 
 
+class Ended(NamedTuple):
+    """Which worker has ended.
+
+    Attributes:
+        address: its own.
+        since: the id sequence that it began above, as its successor may be there already.
+    """
+
+    address: int
+    since: int
+
+
 _PRESENCE = Struct("!Q?")
+_ENDED = Struct("!IQ")
 
 
 def encode_presence(presence: Presence) -> bytes:
@@ -76,6 +90,22 @@ def decode_presence(data: bytes) -> Presence:
     if len(data) != _PRESENCE.size:
         raise ValueError("a worker tells of itself in a way that is not known here")
     return Presence(*_PRESENCE.unpack(data))
+
+
+def encode_ended(ended: Ended) -> bytes:
+    """Return the body of an ENDED."""
+    return _ENDED.pack(*ended)
+
+
+def decode_ended(data: bytes) -> Ended:
+    """Return what the body of an ENDED says.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    if len(data) != _ENDED.size:
+        raise ValueError("a node tells of a worker in a way that is not known here")
+    return Ended(*_ENDED.unpack(data))
 
 
 def encode(letter: Letter, largest: int) -> list[bytes]:

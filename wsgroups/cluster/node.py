@@ -141,6 +141,10 @@ class NodeLease:
         self.number = number
         self._bus = bus
 
+    def tell_ended(self, address: int, since: int) -> None:
+        """Tell the other nodes that a worker of this one has ended. In the loop's thread."""
+        self._bus.tell_ended(address, since)
+
     async def close(self) -> None:
         """Give the number back."""
         await self._bus.stop()

@@ -124,7 +124,7 @@ class Supervisor:
         self._broker: str | None = None
         self._node: NodeLease | None = None
         self._relocating: asyncio.Task[None] | None = None
-        self._hub = Hub(self._noted)
+        self._hub = Hub(self._noted, self._left)
         self._lifeline = -1
         self._stopping = asyncio.Event()
         self._rolling: asyncio.Task[None] | None = None
@@ -245,6 +245,11 @@ class Supervisor:
             worker.is_ready(note.removeprefix(READY))
             self._tell_health()
             asyncio.get_running_loop().call_later(_SHORT_LIFE, self._forgive, worker)
+
+    def _left(self, address: int, since: int) -> None:
+        """A worker is off the hub: other nodes would notice only after a while."""
+        if self._node is not None:
+            self._node.tell_ended(address, since)
 
     def _forgive(self, worker: Worker) -> None:
         """A worker has lived long enough for what was before it to be forgotten."""
