@@ -8,10 +8,12 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.brokers import BROKERS
 from tests.cluster.recording import Recorder
 from tests.cluster.workers import Visitor, children, is_alive, kill, one_of_each, service
 from tests.faults.service import Clients, wait_until
@@ -33,10 +35,16 @@ class Running:
         self.url = url
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    url = f"unix:{tmp_path_factory.mktemp('hub')}/hub.sock"
-    with service(2, "--bus", url) as started:
+@pytest.fixture(scope="module", params=["unix", *BROKERS])
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    with ExitStack() as stack:
+        if request.param == "unix":
+            url = f"unix:{tmp_path_factory.mktemp('hub')}/hub.sock"
+        else:
+            url = stack.enter_context(BROKERS[request.param]()).url
+        started = stack.enter_context(service(2, "--bus", url))
         yield Running(started.pid, started.port, url)
 
 
@@ -117,7 +125,8 @@ async def test_a_worker_that_stands_still_leaves_it_queued(
     try:
         assert await cluster.send(still.id, "later") is QUEUED
         assert await cluster.send(other.id, "now") is OK
-        silent = {each.worker: each for each in await cluster.workers()}[still.worker]
+        found = {(each.node << 6 | each.worker): each for each in await cluster.workers()}
+        silent = found[still.worker]
         assert (silent.pid, silent.sockets, silent.groups) == (None, 0, {})
     finally:
         kill(still.pid, signal.SIGCONT)
@@ -175,7 +184,7 @@ async def test_a_room_send_reaches_its_members_alone(clients: Clients, cluster: 
     a.peer.messages.clear()
     await cluster.room(name).send("to the room")
     assert a.next() == b"to the room"
-    (found,) = [each for each in await cluster.workers() if each.worker == a.worker]
+    (found,) = [each for each in await cluster.workers() if each.pid == a.pid]
     assert found.rooms == {name: 1}
     await cluster.room(name).close()
     clients.until(lambda: a.peer.ended)
@@ -208,9 +217,8 @@ async def test_workers_say_what_they_serve(
     members = one_of_each(clients, "room", 2)
     workers = await cluster.workers()
     assert {each.pid for each in workers} == children(running.pid)
-    assert [(each.node, each.worker) for each in workers] == [
-        (0, number) for number in sorted(member.worker for member in members)
-    ]
+    expected = sorted(member.worker for member in members)
+    assert [each.node << 6 | each.worker for each in workers] == expected
     for each in workers:
         assert each.sockets == sum(each.groups.values()) >= 1
         assert each.groups["room"] >= 1
