@@ -298,6 +298,18 @@ async def test_outside_of_async_with_it_says_so(running: Running) -> None:
         await cluster.group("room").send("x")
 
 
+def test_without_descriptors_it_fails_and_does_not_hang(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(asyncio, "new_event_loop", fail)
+    monkeypatch.setattr(asyncio.events, "new_event_loop", fail)
+    with pytest.raises(OSError, match="Too many"), Cluster(running.url):
+        pass
+
+
 FORKS = """
 import os, sys
 from wsgroups import Cluster

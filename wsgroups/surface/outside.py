@@ -270,7 +270,7 @@ class BlockingCluster:
         self._ended = asyncio.Event()
         started: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._live(started)), name="wsgroups-cluster", daemon=True
+            target=self._serve, args=(started,), name="wsgroups-cluster", daemon=True
         )
         self._thread.start()
         self._loop = started.result()
@@ -279,6 +279,16 @@ class BlockingCluster:
         except BaseException:
             self._end()
             raise
+
+    def _serve(self, started: Future[asyncio.AbstractEventLoop]) -> None:
+        living = self._live(started)
+        try:
+            asyncio.run(living)
+        except BaseException as error:
+            if started.done():
+                raise
+            living.close()
+            started.set_exception(error)  # no descriptor is left for a loop, for example
 
     async def _live(self, started: Future[asyncio.AbstractEventLoop]) -> None:
         started.set_result(asyncio.get_running_loop())
