@@ -15,7 +15,7 @@ ROUNDS ?= 1
 SANITIZED := build/asan
 ASAN_SECONDS ?= 60
 
-.PHONY: demo redis test test-portable wheel test-wheel test-all check docs format bench asan fuzz soak autobahn browser-test install clean
+.PHONY: demo redis test test-portable wheel test-wheel test-all check docs format bench scale asan fuzz soak autobahn browser-test install clean
 
 install: $(STAMP)
 
@@ -72,6 +72,9 @@ bench: install  ## server CPU against peers: about half an hour, results in benc
 	$(BIN)/python -m benchmarks.rooms
 	$(BIN)/python -m benchmarks.compression
 	$(BIN)/python -m benchmarks
+
+scale: install redis  ## clusters up to 1,000 nodes: measured, computed, tried; writes docs/scale.md's tables
+	$(BIN)/python -m benchmarks.scale
 
 browser-test: install  ## the chat in a real Chromium; screenshots in build/screenshots
 	tests/browser/ensure_chromium.sh

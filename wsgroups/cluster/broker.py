@@ -26,6 +26,7 @@ from wsgroups.cluster.bus import (
     Receiver,
     check_size,
     hand_over,
+    is_visitor,
     report,
 )
 from wsgroups.cluster.counting import Following, Numbering
@@ -90,6 +91,9 @@ class BrokerBus(Bus):
         may_wait: `start` does not need the broker; it is looked for until it is there.
         peers: where to keep who is there.
         on_taken: called when somebody else turns out to have had the address for longer.
+
+    Attributes:
+        heard: when each worker and node gave its last sign of life, by the loop's clock.
     """
 
     def __init__(
@@ -125,7 +129,7 @@ class BrokerBus(Bus):
         self._may_wait = may_wait
         self._peers = peers if peers is not None else Peers()
         self._incarnations: dict[int, int] = {}  # of the peers
-        self._heard: dict[int, float] = {}  # when, of all that ever were
+        self.heard: dict[int, float] = {}
         self._channels: dict[bytes, bytes] = {}  # by subject: those we ask for
         self._interest: dict[bytes, bool] = {}  # changed since the last write
         self._lock = RLock()
@@ -402,7 +406,7 @@ class BrokerBus(Bus):
         first, self._first = self._first, []
         await self._publish(session, first)
         while self._loop.time() < began + _REGATHER_WITHIN:
-            if all(self._heard.get(address, 0.0) >= began for address in self._incarnations):
+            if all(self.heard.get(address, 0.0) >= began for address in self._incarnations):
                 break
             await asyncio.sleep(_REGATHER_WITHIN / 50)
 
@@ -458,11 +462,11 @@ class BrokerBus(Bus):
         while await self._answers(session):
             # All that others have sent before is here, even when our loop was blocked meanwhile.
             now = self._loop.time()
-            for address, heard in list(self._heard.items()):
+            for address, heard in list(self.heard.items()):
                 if now - max(heard, connected) > GONE_AFTER:
                     self._gone(address)
                 if now - heard > _FORGET_AFTER:
-                    del self._heard[address]
+                    del self.heard[address]
                     self._following.forget_sender(address)
             await asyncio.sleep(BEAT)
 
@@ -511,6 +515,10 @@ class BrokerBus(Bus):
         if self._receiver is not None:
             hand_over(self._receiver, channel, data)
 
+    def _now(self) -> float:
+        assert self._loop is not None
+        return self._loop.time()
+
     def _is_near(self, address: int) -> bool:
         return self._is_node_near and address >> WORKER_BITS == self.address >> WORKER_BITS
 
@@ -536,6 +544,8 @@ class BrokerBus(Bus):
 
     def _meet(self, letter: Letter) -> None:
         address, subject = letter.sender, self._subject_of(letter.sender)
+        if not is_visitor(address):
+            self.heard[address] = self._now()
         count = self._numbering.count_of(subject)
         if address <= _LAST_WORKER and not self._is_near(address):
             self._come(address, letter.incarnation, decode_presence(letter.data).since)
@@ -548,8 +558,6 @@ class BrokerBus(Bus):
                 self._tell_tails_soon()
 
     def _come(self, address: int, incarnation: int, since: int) -> None:
-        assert self._loop is not None
-        self._heard[address] = self._loop.time()
         before = self._incarnations.get(address)
         if before == incarnation:
             return

@@ -90,18 +90,20 @@ class Numbering:
 class _Followed:
     """What has come of one count.
 
+    There is one for each sender and channel: it is kept small.
+
     Attributes:
-        identity: incarnation of the sender, and epoch.
+        identity: incarnation of the sender, and epoch, in one number.
         expected: the number that comes next.
         parts: those of it that are here.
     """
 
     __slots__ = ("expected", "identity", "parts")
 
-    def __init__(self, identity: tuple[int, int], expected: int) -> None:
+    def __init__(self, identity: int, expected: int) -> None:
         self.identity = identity
         self.expected = expected
-        self.parts: list[bytes] = []
+        self.parts: list[bytes] | None = None
 
 
 class Following:
@@ -128,19 +130,22 @@ class Following:
             return None, 0
         if lost:
             state.expected = letter.number
-            state.parts = []
-        if letter.part != len(state.parts):
-            # A part of it is missing: it is counted with the next one that comes, or the tail.
-            state.parts = []
-            return None, lost
-        if letter.part + 1 < letter.parts:
-            state.parts.append(letter.data)
-            return None, lost
+            state.parts = None
+        if letter.parts > 1:
+            return self._take_part(state, letter), lost
         state.expected += 1
-        if not state.parts:
-            return letter.data, lost
-        parts, state.parts = state.parts, []
-        return b"".join((*parts, letter.data)), lost
+        return letter.data, lost
+
+    def _take_part(self, state: _Followed, letter: Letter) -> bytes | None:
+        parts, state.parts = state.parts or [], None
+        if letter.part != len(parts):
+            return None  # one is missing: it is counted with what comes next, or the tail
+        parts.append(letter.data)
+        if len(parts) < letter.parts:
+            state.parts = parts
+            return None
+        state.expected += 1
+        return b"".join(parts)
 
     def tail(self, channel: bytes | None, letter: Letter) -> int:
         """Return how many are missing, now that the last number is known."""
@@ -151,12 +156,12 @@ class Following:
         if lost <= 0:
             return 0
         state.expected = letter.number + 1
-        state.parts = []
+        state.parts = None
         return lost
 
     def _state(self, channel: bytes | None, letter: Letter, after: int = 0) -> _Followed:
         senders = self._followed.setdefault(channel, {})
-        identity = (letter.incarnation, letter.epoch)
+        identity = letter.incarnation << 32 | letter.epoch
         state = senders.get(letter.sender)
         if state is None or state.identity != identity:
             is_known = channel is None and letter.epoch == self._incarnation

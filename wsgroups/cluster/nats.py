@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from nats.aio.client import Client
-from nats.aio.subscription import Subscription
 
 from wsgroups.cluster.session import CONNECT_WITHIN, OnPayload, Session, display
 
 _UNCONFIRMED = 1 << 20  # bytes that the server may not have read yet
 _CLOSE_WITHIN = 0.2  # seconds; all that matters was confirmed before
-_CONFIRM_WITHIN = 10  # seconds; somebody else finds out sooner that the server is gone
+_NEVER = 1 << 30  # seconds
 
 
 class NatsSession(Session):
@@ -23,7 +22,8 @@ class NatsSession(Session):
     def __init__(self, client: _Client) -> None:
         self.lost = asyncio.get_running_loop().create_future()
         self._client = client
-        self._subscriptions: dict[bytes, Subscription] = {}
+        self._numbers: dict[bytes, int] = {}  # of subscriptions
+        self._last = 0
         self._unconfirmed = 0
 
     @classmethod
@@ -42,6 +42,7 @@ class NatsSession(Session):
                     connect_timeout=CONNECT_WITHIN,  # type: ignore[arg-type]
                     error_cb=_ignore,
                     no_echo=True,
+                    ping_interval=_NEVER,  # somebody else looks whether the server is there
                 )
         except (Exception, asyncio.CancelledError) as error:
             await session.close()
@@ -55,15 +56,17 @@ class NatsSession(Session):
     async def subscribe(self, subjects: Iterable[bytes]) -> None:
         """As of `Session`."""
         for subject in subjects:
-            if subject not in self._subscriptions:
-                self._subscriptions[subject] = await self._client.subscribe(subject.decode())
+            if subject not in self._numbers:
+                self._last += 1
+                self._numbers[subject] = self._last
+                await self._client.tell(b"SUB %b %d\r\n" % (subject, self._last))
 
     async def unsubscribe(self, subjects: Iterable[bytes]) -> None:
         """As of `Session`."""
         for subject in subjects:
-            found = self._subscriptions.pop(subject, None)
-            if found is not None:
-                await found.unsubscribe()
+            number = self._numbers.pop(subject, None)
+            if number is not None:
+                await self._client.tell(b"UNSUB %d\r\n" % number)
 
     async def publish(self, payloads: list[tuple[bytes, bytes]]) -> None:
         """As of `Session`."""
@@ -74,9 +77,9 @@ class NatsSession(Session):
             await self.sync()
 
     async def sync(self) -> None:
-        """As of `Session`: the server answers a PING behind all that it had before."""
+        """As of `Session`: the server answers in order."""
         self._unconfirmed = 0
-        await self._client.flush(_CONFIRM_WITHIN)
+        await self._client.ping()
 
     async def close(self) -> None:
         """As of `Session`."""
@@ -90,8 +93,9 @@ class NatsSession(Session):
 class _Client(Client):
     """Hands over what comes at once, in the order in which it comes.
 
-    As it stands the library has a task and a queue for each subscription: between two of them there
-    is no order, and 100,000 rooms would be as many tasks.
+    As it stands the library has a queue and a task for each subscription: between two of them there
+    is no order, and a room would cost 4 KB in each worker. Its `flush` writes its PING before what
+    waits to be written, so that the answer says nothing of that.
 
     Attributes:
         on_lost: called when the connection fails.
@@ -109,6 +113,18 @@ class _Client(Client):
 
     async def _process_op_err(self, e: Exception) -> None:
         self.on_lost()
+
+    async def tell(self, line: bytes) -> None:
+        """Send a line of the protocol, behind all that was sent before."""
+        await self._send_command(line)
+        await self._flush_pending()
+
+    async def ping(self) -> None:
+        """Wait until the server has answered a PING behind all that was sent before."""
+        answered = asyncio.get_running_loop().create_future()
+        self._pongs.append(answered)
+        await self.tell(b"PING\r\n")
+        await answered
 
     def abort(self) -> None:
         """Close the socket, whatever waits to be written."""

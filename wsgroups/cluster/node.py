@@ -15,7 +15,6 @@ from wsgroups.ids import NODE_BITS, WORKER_BITS
 
 _NODES = 1 << 30  # addresses from here on are of nodes themselves
 _MOST = 1 << NODE_BITS
-_ATTEMPTS = 20
 # Seconds for the node that has a number to say so: it may itself be just coming back to the broker.
 _CLAIM = 2.0
 
@@ -165,21 +164,23 @@ async def lease_node(
         AddressTakenError: when another node has the number that is wanted, or all of many others.
         OSError: when the broker cannot be reached.
     """
-    for _ in range(_ATTEMPTS):
-        number = wanted if wanted is not None else random.randrange(1, _MOST)
+    free = set(range(1, _MOST)) if wanted is None else {wanted}
+    while free:
+        number = random.choice(tuple(free))
         bus = BrokerBus(
             url, session_of(url), _NODES | number, since, patience=_CLAIM, on_taken=on_taken
         )
         try:
             await bus.start(_Deaf())
         except AddressTakenError:
-            if wanted is not None:
-                raise AddressTakenError(
-                    f"node {wanted} is another node's on this bus; without --node one is chosen"
-                ) from None
+            free -= {number, *(address & ~_NODES for address in bus.heard if address & _NODES)}
         else:
             return NodeLease(bus, number)
-    raise AddressTakenError(f"{_ATTEMPTS} node numbers that were tried are taken")
+    if wanted is not None:
+        raise AddressTakenError(
+            f"node {wanted} is another node's on this bus; without --node one is chosen"
+        )
+    raise AddressTakenError(f"all {_MOST - 1} node numbers are taken on this bus")
 
 
 class _Deaf:
