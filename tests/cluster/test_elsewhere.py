@@ -1,6 +1,7 @@
 """A Handle on a bus, with another worker played by the test."""
 
 import logging
+import os
 import random
 import threading
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from tests.cluster.recording import Recorder
 from tests.support import Gate, quiet_handle, soon, turns, until
 from wsgroups import Handle, SendResult, WebSocket, testing
 from wsgroups.cluster.channels import group_channel, room_channel
+from wsgroups.cluster.describing import decode_description, encode_question
 from wsgroups.cluster.exchange import Exchange
 from wsgroups.cluster.local import LocalBus
 from wsgroups.cluster.messages import (
@@ -125,7 +127,44 @@ async def test_whoever_wants_to_know_is_told(world: World) -> None:
         assert answers == [Answer(1, SendResult.OK), Answer(2, gone), Answer(3, gone)]
 
 
+async def test_whoever_asks_is_told_what_is_served(world: World) -> None:
+    gate = Gate(world.handle)
+    async with testing.start(world.handle) as app:
+        pairs = await gate.admit(app, 3)
+        for number in range(150):
+            pairs[0][1].join(f"room {number}")
+        for _, ws in pairs:
+            ws.join("all")
+        world.handle.room("nobody is in it")
+        world.handle.group("of a port", port=8080)
+        world.other.send(sequence.address, encode_question(7, OTHER))
+        await until(lambda: world.recorder.got)
+        token, found = decode_description(world.recorder.got[0][1])
+        assert (token, found.pid, found.sockets) == (7, os.getpid(), 3)
+        assert found.groups == {"room": 3, "of a port on port 8080": 0}
+        assert len(found.rooms) == 100
+        assert found.rooms["all"] == 3
+        assert found.left_out == 51
+
+
+async def test_closing_tells_whether_there_was_a_socket(world: World) -> None:
+    gate = Gate(world.handle)
+    async with testing.start(world.handle) as app:
+        ((client, ws),) = await gate.admit(app, 1)
+        for token, id in ((1, ws.id), (2, ws.id + 1), (3, world.far_id())):
+            message = One(CLOSE, id, (4000).to_bytes(2, "big"), token=token, address=OTHER)
+            world.other.send(sequence.address, encode_one(message))
+        await until(lambda: len(world.recorder.got) == 3)
+        answers = [decode_sent(data) for _, data in world.recorder.got]
+        gone = SendResult.GONE
+        assert answers == [Answer(1, SendResult.OK), Answer(2, gone), Answer(3, gone)]
+        await client.wait_closed()
+
+
 NONSENSE = [
+    b"\x60",
+    b"\x60" * 8,
+    b"\x61\0\0\0\1{}",
     b"",
     b"\x10",
     b"\x01" * 20,

@@ -4,6 +4,13 @@ import pytest
 from hypothesis import given, strategies
 
 from wsgroups.cluster.channels import group_channel, room_channel
+from wsgroups.cluster.describing import (
+    Description,
+    decode_description,
+    decode_question,
+    encode_description,
+    encode_question,
+)
 from wsgroups.cluster.messages import (
     BINARY,
     CLOSE,
@@ -49,9 +56,31 @@ def test_an_answer_comes_back(token: int, result: int) -> None:
     assert decode_sent(encode_answer(Answer(token, result))) == Answer(token, result)
 
 
+names = strategies.text(strategies.characters())  # halves of surrogate pairs as well
+counts = strategies.dictionaries(names, strategies.integers(0, 10**9), max_size=5)
+u32 = strategies.integers(0, 2**32 - 1)
+
+
+@given(u32, strategies.builds(Description, u32, u32, counts, counts, u32))
+def test_a_description_comes_back(token: int, description: Description) -> None:
+    encoded = encode_description(token, description)
+    assert decode_description(encoded) == (token, description)
+
+
+@given(u32, u32)
+def test_a_question_for_a_description_comes_back(token: int, address: int) -> None:
+    assert decode_question(encode_question(token, address)) == (token, address)
+
+
+@pytest.mark.parametrize("rest", [b"", b"[]", b"{}", b'{"pid": 1}', b"5", b"\xff", b"{"])
+def test_what_is_no_description_is_refused(rest: bytes) -> None:
+    with pytest.raises(ValueError, match="makes no sense"):
+        decode_description(b"\x61\0\0\0\1" + rest)
+
+
 @given(strategies.binary(max_size=60))
 def test_any_bytes_are_a_message_or_a_value_error(data: bytes) -> None:
-    for decode in (decode_sent, decode_published):
+    for decode in (decode_sent, decode_published, decode_question, decode_description):
         try:
             decode(data)
         except ValueError:

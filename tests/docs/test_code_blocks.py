@@ -10,13 +10,15 @@ How a page is written, so that this works:
 - `<!-- beside` before a block that does not return (`serve_forever`): the block runs as a task, the
   comment's code beside it; then the task is cancelled.
 - `<!-- raises NameOfError: part of its message -->` before a block that shows a mistake.
-- `8080` stands for a port that is free; it is replaced in everything that runs.
+- `8080` stands for a port that is free, `/run/app` for the page's directory; both are replaced in
+  everything that runs.
 - `error_log`, a list, has the records logged at ERROR; a page that provokes some takes them out,
   whatever is left at the end of the page fails.
 - A title, ```` ```python title="app.py" ````, makes a block a file. The page runs in a directory
   with its files. Where no block has a title, the first Python block is `app.py`.
 - In ```` ```sh ```` blocks, `python -m wsgroups ...` is started and stopped again, with a free
-  port, and `pytest` runs to its end. Targets of `make` must exist. What installs, fetches or goes
+  port; its commands `send`, `close` and `ls` are run beside a server of the page's `app.py`.
+  `pytest` runs to its end. Targets of `make` must exist. What installs, fetches or goes
   elsewhere is not run; any other command fails.
 - ```` ```js ```` is checked by `node --check`; `toml` and `json` are parsed.
 - A block of nothing but `--8<-- "examples/..."` shows that file. It must exist and compile; what it
@@ -56,8 +58,21 @@ README = ROOT / "README.md"
 FRAME = Path(__file__).parent / "README.frame"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 SEEN_ONLY = {"csharp", "html", "http", "nginx", "sql", "text"}  # languages that are not checked
-NOT_RUN = {"apt", "cd", "curl", "git", "pip", "python3", "sudo", "source", "."}  # commands likewise
+NOT_RUN = {
+    "apt",
+    "cd",
+    "curl",
+    "export",
+    "git",
+    "pip",
+    "python3",
+    "sudo",
+    "source",
+    ".",
+}  # commands likewise
 PORT = "8080"
+DIRECTORY = "/run/app"
+BUS = "unix:hub.sock"
 
 
 def free_port() -> int:
@@ -167,7 +182,7 @@ async def _run_visible(
 
 
 async def _execute(block: Block, names: dict[str, Any], port: str) -> None:
-    source = block.source.replace(PORT, port)
+    source = block.source.replace(PORT, port).replace(DIRECTORY, str(Path.cwd()))
     code = compile(source, str(block.page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     result = eval(code, names)
     if code.co_flags & inspect.CO_COROUTINE:
@@ -186,7 +201,8 @@ def _check_other(block: Block, directory: Path, port: str) -> None:
             compile(block.source, block.where, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     elif block.language == "sh":
         for command in _commands(block):
-            _run_command(command.replace(PORT, port), block, directory, port)
+            command = command.replace(PORT, port).replace(DIRECTORY, str(directory))
+            _run_command(command, block, directory, port)
     elif block.language == "js":
         script = directory / "script.mjs"
         script.write_text(block.source)
@@ -211,7 +227,11 @@ def _commands(block: Block) -> list[str]:
 
 def _run_command(command: str, block: Block, directory: Path, port: str) -> None:
     words = shlex.split(command, comments=True)
-    if words[:3] == ["python", "-m", "wsgroups"]:
+    if words[:2] == ["date", "|"]:
+        words = words[2:]
+    if words[:3] == ["python", "-m", "wsgroups"] and words[3] in ("send", "close", "ls"):
+        _run_beside_server(words[1:], directory, port)
+    elif words[:3] == ["python", "-m", "wsgroups"]:
         _start_server(words[1:], directory, port)
     elif words[0] == "pytest":
         with Program("-m", *words, cwd=directory) as program:
@@ -222,6 +242,16 @@ def _run_command(command: str, block: Block, directory: Path, port: str) -> None
         assert set(asked) <= set(targets), f"{block.where}: {command}"
     else:
         assert words[0] in NOT_RUN, f"{block.where}: is {words[0]!r} to be run?"
+
+
+def _run_beside_server(words: list[str], directory: Path, port: str) -> None:
+    """Run a command that sends to a server; nobody need be there."""
+    with Program("-m", "wsgroups", "app", "--port", port, "--bus", BUS, cwd=directory) as server:
+        server.wait_for("listening on")
+        with Program(*words, cwd=directory, variables={"WSGROUPS_BUS": BUS}) as program:
+            assert program.wait() in (0, 1), program.output
+        server.send_signal(signal.SIGTERM)
+        assert server.wait() == 0, server.output
 
 
 def _start_server(words: list[str], directory: Path, port: str) -> None:

@@ -68,5 +68,5 @@ def decode_description(data: bytes) -> tuple[int, Description]:
     try:
         _, token = _ANSWER.unpack_from(data)
         return token, Description(**json.loads(data[_ANSWER.size :]))
-    except (error, TypeError):
+    except (error, TypeError, ValueError):
         raise ValueError("a description makes no sense") from None

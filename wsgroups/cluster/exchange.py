@@ -33,6 +33,7 @@ class Exchange:
     def __init__(self) -> None:
         self.members: dict[int, Member] = {}
         self._channels: dict[bytes, tuple[Member, ...]] = {}
+        self._asking: set[Member] = set()  # whoever has asked for something, once
         self._lock = RLock()
 
     def join(self, member: Member) -> bool:
@@ -58,8 +59,8 @@ class Exchange:
             if self.members.get(member.address) is not member:
                 return
             del self.members[member.address]
-            for channel in [c for c, asking in self._channels.items() if member in asking]:
-                self._without(channel, member)
+            if member in self._asking:  # visitors never do: their leaving costs nothing
+                self._forget_channels(member)
             others = [] if is_visitor(member.address) else list(self.members.values())
         for other in others:
             other.tell(frames.gone(member.address))
@@ -67,6 +68,7 @@ class Exchange:
     def subscribe(self, member: Member, channel: bytes) -> None:
         """Have a worker get what others publish on a channel."""
         with self._lock:
+            self._asking.add(member)
             asking = self._channels.get(channel, ())
             if member not in asking:
                 self._channels[channel] = (*asking, member)
@@ -74,6 +76,11 @@ class Exchange:
     def unsubscribe(self, member: Member, channel: bytes) -> None:
         """Have it get no more of that."""
         with self._lock:
+            self._without(channel, member)
+
+    def _forget_channels(self, member: Member) -> None:
+        self._asking.discard(member)
+        for channel in [c for c, asking in self._channels.items() if member in asking]:
             self._without(channel, member)
 
     def _without(self, channel: bytes, member: Member) -> None:

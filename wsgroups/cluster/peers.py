@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from wsgroups.ids import SEQUENCE_BITS, TICKS_PER_SECOND, sequence
 
 _NEWS_TAKES = 10 * TICKS_PER_SECOND  # at most, until we hear of a worker that has begun
+_CLOCKS_DIFFER = 3600 * TICKS_PER_SECOND  # at most, from one machine to another
 
 
 class Peers:
@@ -38,10 +39,10 @@ class Peers:
     def may_have(self, id: int) -> bool:
         """False when it is known that no worker has the socket of an id any more.
 
-        One that nothing is known of may have begun a moment ago.
+        One that nothing is known of may have begun a moment ago; no id is of the future.
         """
         address = id >> SEQUENCE_BITS
         since = self.known.get(address)
         if since is None:
             since = max(self._left.get(address, 0), sequence.now - _NEWS_TAKES)
-        return id & ((1 << SEQUENCE_BITS) - 1) > since
+        return since < id & ((1 << SEQUENCE_BITS) - 1) <= sequence.now + _CLOCKS_DIFFER

@@ -85,7 +85,10 @@ class UnixBus(Bus):
         except BaseException as error:
             await self.stop()
             if isinstance(error, ConnectionError):
-                raise OSError(f"the hub does not take worker {self.address}") from None
+                raise OSError(
+                    f"the hub does not take address {self.address}: "
+                    "it takes each once, and only from processes of its own user; or it is ending"
+                ) from None
             raise
         link.on_lost = self._on_lost
 

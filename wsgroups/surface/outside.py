@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeAlias, TypeVar
 
@@ -115,7 +116,7 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         """Leave."""
         if self._blocking is not None:
-            self._blocking.close_all()
+            self._blocking._leave()
             self._blocking = None
 
     async def _run(self, verb: Coroutine[Any, Any, T]) -> T:
@@ -186,11 +187,11 @@ class Cluster:
 
     def group(self, name: str, *, port: int | None = None) -> ClusterSet:
         """Return the group of that name in all workers; with `port`, the one of that port."""
-        return ClusterSet(self, group_channel(_checked(name), port))
+        return ClusterSet(partial(self._publish, group_channel(_checked(name), port)))
 
     def room(self, name: str) -> ClusterSet:
         """Return the room of that name in all workers."""
-        return ClusterSet(self, room_channel(_checked(name)))
+        return ClusterSet(partial(self._publish, room_channel(_checked(name))))
 
     async def workers(self) -> list[WorkerInfo]:
         """Ask all workers what they serve; waits for five seconds at most.
@@ -213,17 +214,15 @@ class Cluster:
             for address, (since, said) in sorted(found.items())
         ]
 
-    async def publish(self, channel: bytes, message: Many) -> None:
-        """Send a message to a set; for `ClusterSet`."""
+    async def _publish(self, channel: bytes, message: Many) -> None:
         await self._run(self._visitor.publish(channel, message))
 
 
 class ClusterSet:
     """A group or a room in all workers, as `Cluster.group` and `Cluster.room` return it."""
 
-    def __init__(self, cluster: Cluster, channel: bytes) -> None:
-        self._cluster = cluster
-        self._channel = channel
+    def __init__(self, publish: Callable[[Many], Coroutine[Any, Any, None]]) -> None:
+        self._publish = publish
 
     async def send(
         self,
@@ -245,8 +244,7 @@ class ClusterSet:
         """
         is_binary, payload, checked = message_of(data, is_text, key)
         what = BINARY if is_binary else TEXT
-        message = Many(what, payload, tuple(ids_of(exclude)), checked)
-        await self._cluster.publish(self._channel, message)
+        await self._publish(Many(what, payload, tuple(ids_of(exclude)), checked))
 
     async def send_json(self, value: Any, exclude: Excluded = (), key: Key = None) -> None:
         """Send `value` as JSON text (orjson) to every member; as `send`."""
@@ -254,8 +252,7 @@ class ClusterSet:
 
     async def close(self, code: int = CloseCode.NORMAL, reason: str | None = None) -> None:
         """Begin the close handshake with every member; as `Cluster.close`, without a result."""
-        message = Many(CLOSE, close_payload(int(code), reason))
-        await self._cluster.publish(self._channel, message)
+        await self._publish(Many(CLOSE, close_payload(int(code), reason)))
 
 
 class BlockingCluster:
@@ -273,7 +270,7 @@ class BlockingCluster:
         self._ended = asyncio.Event()
         started: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._live(started)), name="wsgroups-cluster", daemon=True
+            target=self._serve, args=(started,), name="wsgroups-cluster", daemon=True
         )
         self._thread.start()
         self._loop = started.result()
@@ -282,6 +279,16 @@ class BlockingCluster:
         except BaseException:
             self._end()
             raise
+
+    def _serve(self, started: Future[asyncio.AbstractEventLoop]) -> None:
+        living = self._live(started)
+        try:
+            asyncio.run(living)
+        except BaseException as error:
+            if started.done():
+                raise
+            living.close()
+            started.set_exception(error)  # no descriptor is left for a loop, for example
 
     async def _live(self, started: Future[asyncio.AbstractEventLoop]) -> None:
         started.set_result(asyncio.get_running_loop())
@@ -309,8 +316,7 @@ class BlockingCluster:
         self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
 
-    def close_all(self) -> None:
-        """Leave the bus; `with` does it."""
+    def _leave(self) -> None:
         if not self._is_open or os.getpid() != self._process:
             return
         try:
@@ -341,26 +347,24 @@ class BlockingCluster:
 
     def group(self, name: str, *, port: int | None = None) -> BlockingSet:
         """Return the group of that name in all workers; with `port`, the one of that port."""
-        return BlockingSet(self, self._cluster.group(name, port=port))
+        return BlockingSet(self._wait, self._cluster.group(name, port=port))
 
     def room(self, name: str) -> BlockingSet:
         """Return the room of that name in all workers."""
-        return BlockingSet(self, self._cluster.room(name))
+        return BlockingSet(self._wait, self._cluster.room(name))
 
     def workers(self) -> list[WorkerInfo]:
         """Ask all workers what they serve; as `Cluster.workers`."""
         return self._wait(self._cluster.workers())
 
-    def wait(self, verb: Coroutine[Any, Any, T]) -> T:
-        """Wait for a verb; for `BlockingSet`."""
-        return self._wait(verb)
-
 
 class BlockingSet:
     """A group or a room in all workers: a `ClusterSet` without `await`."""
 
-    def __init__(self, cluster: BlockingCluster, found: ClusterSet) -> None:
-        self._cluster = cluster
+    def __init__(
+        self, wait: Callable[[Coroutine[Any, Any, None]], None], found: ClusterSet
+    ) -> None:
+        self._wait = wait
         self._set = found
 
     def send(
@@ -371,15 +375,15 @@ class BlockingSet:
         key: Key = None,
     ) -> None:
         """Send one message to every member; as `ClusterSet.send`."""
-        self._cluster.wait(self._set.send(data, exclude, is_text, key))
+        self._wait(self._set.send(data, exclude, is_text, key))
 
     def send_json(self, value: Any, exclude: Excluded = (), key: Key = None) -> None:
         """Send `value` as JSON text to every member; as `ClusterSet.send`."""
-        self._cluster.wait(self._set.send_json(value, exclude, key))
+        self._wait(self._set.send_json(value, exclude, key))
 
     def close(self, code: int = CloseCode.NORMAL, reason: str | None = None) -> None:
         """Begin the close handshake with every member."""
-        self._cluster.wait(self._set.close(code, reason))
+        self._wait(self._set.close(code, reason))
 
 
 def _checked(name: str) -> str:
