@@ -10,8 +10,18 @@ import pytest
 
 from tests.cluster.recording import Recorder
 from tests.support import Gate, quiet_handle, soon, turns, until
-from wsgroups import Handle, SendResult, WebSocket, testing
-from wsgroups.cluster.channels import group_channel, room_channel
+from wsgroups import Handle, PresenceEvent, SendResult, WebSocket, testing
+from wsgroups.cluster.changes import (
+    CHANGES,
+    GUARD,
+    SNAPSHOT,
+    Guarding,
+    decode_changes,
+    decode_guarding,
+    encode_changes,
+    encode_guarding,
+)
+from wsgroups.cluster.channels import NEWS, group_channel, room_channel
 from wsgroups.cluster.describing import decode_description, encode_question
 from wsgroups.cluster.exchange import Exchange
 from wsgroups.cluster.local import LocalBus
@@ -228,3 +238,61 @@ async def test_after_a_storm_of_threads_each_room_reaches_its_members(world: Wor
             assert world.bus._exchange.channels_of(world.bus) == 1 + sum(
                 bool(members[name]) for name in names
             )
+
+
+async def test_who_comes_and_who_leaves_is_told_once_a_turn(world: World) -> None:
+    gate = Gate(world.handle)
+    world.other.subscribe(NEWS)
+    async with testing.start(world.handle) as app:
+        ((_, ws),) = await gate.admit(app, 1)
+        await world.settle()
+        assert world.recorder.got == []  # nobody wants to know
+        world.handle.presence(room="chess:*")(lambda event: None)
+        await world.settle()
+        for number in range(50):
+            ws.join(f"chess:{number}")
+        ws.leave("chess:7")
+        await world.settle()
+        news = [data for channel, data in world.recorder.got if channel == NEWS]
+        guarding = [decode_guarding(d) for channel, d in world.recorder.got if channel is None]
+        changes = [(room_channel(f"chess:{n}"), True, [ws.id]) for n in range(50)]
+        changes.append((room_channel("chess:7"), False, [ws.id]))
+        assert [decode_changes(data) for data in news] == [changes]
+        assert [(m.what, m.number, decode_changes(m.changes)) for m in guarding] == [
+            (SNAPSHOT, 0, []),
+            (CHANGES, 1, changes),
+        ]
+
+
+async def test_nonsense_about_who_is_there_hurts_nobody(
+    world: World, error_log: list[logging.LogRecord]
+) -> None:
+    events: list[PresenceEvent] = []
+    world.handle.presence(room="*")(events.append)
+    good = (room_channel("chess"), world.far_id(), True)
+    bad = [
+        b"x",
+        encode_changes([good])[:-1],
+        encode_changes([(b"?", 1, True)]),
+        encode_changes([(b"px:room", 1, True)]),
+        encode_changes([(b"r\xff", 1, True)]),
+        bytes([GUARD]),
+        bytes([GUARD]) * 30,
+    ]
+    await world.settle()
+    for data in bad:
+        world.other.publish(NEWS, data)
+    world.other.send(sequence.address, bad[-2])
+    world.other.send(sequence.address, bad[-1])
+    wrong = encode_changes([(b"?", 1, True), good])
+    snapshot = Guarding(SNAPSHOT, OTHER, sequence.begun, 0, wrong)
+    world.other.send(sequence.address, encode_guarding(snapshot))
+    world.other.publish(NEWS, encode_changes([good]))
+    await until(lambda: events)
+    await world.settle()
+    assert events == [PresenceEvent("join", good[1], None, "chess", False)]
+    assert len(error_log) == len(bad) + 2
+    await world.other.stop()
+    await until(lambda: len(events) == 2)
+    assert events[1] == PresenceEvent("leave", good[1], None, "chess", False)
+    assert "stands for no group" in error_log[-1].getMessage()

@@ -25,7 +25,7 @@ _CROWDED = 8 << 20  # bytes from which everybody waits for that worker
 # Seconds without taking anything; then nobody waits for it any longer. It loses nothing by that
 # before its queue is full.
 _STUCK_AFTER = 0.1
-_A_READ = 256 << 10  # bytes read at once of what is left
+_A_READ, _READS = 256 << 10, 64  # bytes at once, and how often, of what is left
 _LARGEST_CHANNEL_COUNT = 1 << 20  # that one worker may ask for
 
 
@@ -148,7 +148,8 @@ class HubLink(Link):
         self._unsent = 0
         self._is_reading = True
         self._is_aborted = False
-        self._socket: socket.socket  # the same one: a transport that fails reads no further
+        # The same one once more: a transport that has failed to write reads no further.
+        self._socket: socket.socket | None = None
 
     @property
     def is_crowded(self) -> bool:
@@ -171,9 +172,13 @@ class HubLink(Link):
 
     def read_rest(self) -> None:
         """Take what a worker that has ended said last: it may be that its sockets are closed."""
-        with contextlib.suppress(OSError):
-            while data := self._socket.recv(_A_READ):
-                self.data_received(data)
+        if self._socket is not None and not self._is_aborted:
+            with contextlib.suppress(OSError):
+                for _ in range(_READS):  # a child of it could go on without end
+                    data = self._socket.recv(_A_READ)
+                    if not data:
+                        break
+                    self.data_received(data)
 
     def abort(self) -> None:
         """End the connection at once, and hear nothing more."""
@@ -195,9 +200,9 @@ class HubLink(Link):
 
     def closed(self) -> None:
         """The worker is gone. A write that failed tells of it before all it said has been read."""
-        if not self._is_aborted:
-            self.read_rest()
-        self._socket.close()
+        self.read_rest()
+        if self._socket is not None:
+            self._socket.close()
         self._hub.links.discard(self)
         if self.address >= 0:
             self._hub.exchange.leave(self)

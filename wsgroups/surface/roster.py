@@ -258,7 +258,11 @@ class Roster:
         left: list[Change] = []
         for label, ids in sets.items():
             if label[:1] != _ORPHANS:
-                self._presence.happened(label, list(ids), False, False)
+                try:
+                    self._presence.happened(label, list(ids), False, False)
+                except ValueError as error:  # no worker sends what stands for no set
+                    logger.error("nobody can be told who has left: %s", error)
+                    continue
                 left += [(label, id, False) for id in ids]
             elif label[1:] in self._guarded:
                 self._spawn(call_for(self._guarded[label[1:]], ids, self._spawn))
