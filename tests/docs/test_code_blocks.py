@@ -11,7 +11,7 @@ How a page is written, so that this works:
   comment's code beside it; then the task is cancelled.
 - `<!-- raises NameOfError: part of its message -->` before a block that shows a mistake.
 - `8080` stands for a port that is free, `/run/app` for the page's directory; both are replaced in
-  everything that runs.
+  everything that runs. For `nats://broker:4222` in a command a NATS server is started.
 - `error_log`, a list, has the records logged at ERROR; a page that provokes some takes them out,
   whatever is left at the end of the page fails.
 - A title, ```` ```python title="app.py" ````, makes a block a file. The page runs in a directory
@@ -33,6 +33,7 @@ The README is woven into `tests/docs/README.frame`, which holds the comments tha
 import ast
 import asyncio
 import configparser
+import contextlib
 import importlib
 import inspect
 import json
@@ -50,6 +51,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.brokers import Nats
 from tests.docs.blocks import Block, blocks_of, woven
 from tests.support import PATIENCE, Program, turns
 
@@ -72,6 +74,7 @@ NOT_RUN = {
 }  # commands likewise
 PORT = "8080"
 DIRECTORY = "/run/app"
+BROKER = "broker:4222"
 BUS = "unix:hub.sock"
 
 
@@ -202,7 +205,10 @@ def _check_other(block: Block, directory: Path, port: str) -> None:
     elif block.language == "sh":
         for command in _commands(block):
             command = command.replace(PORT, port).replace(DIRECTORY, str(directory))
-            _run_command(command, block, directory, port)
+            with Nats() if BROKER in command else contextlib.nullcontext() as broker:
+                if broker is not None:
+                    command = command.replace(BROKER, f"127.0.0.1:{broker.port}")
+                _run_command(command, block, directory, port)
     elif block.language == "js":
         script = directory / "script.mjs"
         script.write_text(block.source)

@@ -503,11 +503,14 @@ class BrokerBus(Bus):
             channel = self._channels.get(subject)
             if channel is None or self._is_near(letter.sender):
                 return
+        data: bytes | None = None
         if letter.kind == Kind.TAIL:
-            self._gap(self._following.tail(channel, letter))
-            return
-        data, lost = self._following.take(channel, letter)
-        self._gap(lost)
+            lost = self._following.tail(channel, letter)
+        else:
+            data, lost = self._following.take(channel, letter)
+        if lost:
+            logger.warning("%d messages of worker %d did not arrive here", lost, letter.sender)
+            self._gap(lost)
         if data is not None:
             self._deliver(channel, data)
 
