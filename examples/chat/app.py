@@ -1,5 +1,7 @@
 """A chat with a web page: who is here, history, several tabs of one person, reconnects.
 
+It runs on one process, on several (``--workers 4``), and on several machines (``--bus``).
+
 Run ``python -m wsgroups app:handle`` in this folder, or ``python -m wsgroups
 examples.chat.app:handle`` from the root of the project, and open the address it prints.
 
@@ -25,7 +27,8 @@ import re
 import secrets
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +51,18 @@ SECURITY_HEADERS = {
 }
 
 handle = Handle()
-# Room for MAX_TEXT characters of four bytes; anything larger is not from our page.
-chat = handle.group("chat", max_message_size=16 * 1024)
+# Room for MAX_TEXT characters of four bytes; anything larger is not from our page. Orphans: when a
+# worker is killed, `leave` is called for its tabs in another one.
+chat = handle.group("chat", max_message_size=16 * 1024, orphans=True)
 
 
 @dataclass(eq=False, slots=True)
 class Person:
-    """One visitor, however many tabs. It is the ``data`` of each of those tabs' sockets."""
+    """One visitor, however many tabs, of whichever workers."""
 
     visitor: str  # from the cookie; never shown to others, who could take it for their own
     name: str = ""  # empty until one is chosen
-    tabs: set[WebSocket] = field(default_factory=set)
+    tabs: set[int] = field(default_factory=set)  # the ids of their sockets
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Refused(Exception):
 
 
 people: dict[str, Person] = {}  # by visitor id: everyone with at least one tab open
+tabs: dict[int, Person] = {}  # whose each tab is
 history: deque[Message] = deque(maxlen=50)
 
 
@@ -136,13 +141,13 @@ def visitor_cookie(request: Request, visitor: str) -> str:
 
 @handle.get("/chat")
 def enter(request: Request) -> HandlerStatus:
-    """Open the socket of one tab; the other tabs of the same visitor share its ``data``."""
+    """Open the socket of one tab; the other tabs of the same visitor are the same person."""
     request.require_upgrade()
     visitor = visitor_id(request)
-    person = people.get(visitor) or Person(visitor)
-    ws = request.send_upgrade("chat", cookies=[visitor_cookie(request, visitor)], data=person)
-    people[visitor] = person  # only now: the upgrade may have been refused
-    person.tabs.add(ws)
+    ws = request.send_upgrade("chat", cookies=[visitor_cookie(request, visitor)])
+    ask_others()
+    person = add_tab(ws.id, visitor)
+    handle.tell_workers("chat", {"type": "tab", "id": ws.id, "visitor": visitor})
     if person.name:
         welcome(ws)  # another tab has chosen the name already
     else:
@@ -159,7 +164,7 @@ def on_message(message: dict[str, Any], ws: WebSocket) -> None:
             case {"type": "join", "name": str(name)}:
                 join(ws, name)
             case {"type": "message", "text": str(text)}:
-                say(ws.data, text)
+                say(tabs[ws.id], text)
             case _:
                 raise Refused("This is not something the chat understands.")
     except Refused as refusal:
@@ -169,24 +174,23 @@ def on_message(message: dict[str, Any], ws: WebSocket) -> None:
 @handle.websocket_disconnect("chat")
 def leave(ws: WebSocket) -> None:
     """Forget the tab, however its connection ended; a person leaves with their last one."""
-    person: Person = ws.data
-    person.tabs.discard(ws)
-    if not person.tabs:
-        del people[person.visitor]
-        if person.name:
-            chat.send(json.dumps({"type": "left", "name": person.name}))
+    person = remove_tab(ws.id)
+    handle.tell_workers("chat", {"type": "gone", "id": ws.id})
+    if person is not None and not person.tabs and person.name:
+        chat.send(json.dumps({"type": "left", "name": person.name}))
     send_people()
 
 
 def join(ws: WebSocket, name: str) -> None:
     """Let in the person, with all the tabs they have opened so far."""
-    person: Person = ws.data
+    person = tabs[ws.id]
     if person.name:  # two tabs came back at the same time and the other was first
         welcome(ws)
         return
     person.name = clean_name(name)
+    handle.tell_workers("chat", {"type": "name", "visitor": person.visitor, "name": person.name})
     for tab in person.tabs:
-        welcome(tab)
+        welcome(WebSocket(tab))
     chat.send(json.dumps({"type": "joined", "name": person.name}))
     send_people()
 
@@ -215,15 +219,16 @@ def say(person: Person, text: str) -> None:
         raise Refused(f"A message has at most {MAX_TEXT} characters.")
     message = Message(person.visitor, person.name, text)
     history.append(message)
+    handle.tell_workers("chat", {"type": "said", "message": asdict(message)})
     # One text for all the others, encoded once; the author's own tabs get theirs marked.
     chat.send(json.dumps(message.seen_by(None)), exclude=person.tabs)
     for tab in person.tabs:
-        tab.send_json(message.seen_by(person.visitor))
+        WebSocket(tab).send_json(message.seen_by(person.visitor))
 
 
 def welcome(ws: WebSocket) -> None:
     """Tell one tab that it is in, and what was said lately."""
-    person: Person = ws.data
+    person = tabs[ws.id]
     seen = [message.seen_by(person.visitor) for message in history]
     ws.send_json({"type": "welcome", "name": person.name, "history": seen})
 
@@ -232,3 +237,77 @@ def send_people() -> None:
     """Tell all tabs who is here, also those whose visitor is still choosing a name."""
     here = [{"name": p.name, "tabs": len(p.tabs)} for p in people.values() if p.name]
     chat.send(json.dumps({"type": "people", "people": here}))
+
+
+# Several workers: each knows everybody, and sends to their tabs wherever they are
+
+
+def add_tab(id: int, visitor: str, name: str = "") -> Person:
+    """Note a tab of any worker."""
+    person = people.setdefault(visitor, Person(visitor))
+    person.name = person.name or name
+    person.tabs.add(id)
+    tabs[id] = person
+    return person
+
+
+def remove_tab(id: int) -> Person | None:
+    """Forget a tab of any worker, and with the last one its person."""
+    person = tabs.pop(id, None)
+    if person is not None:
+        person.tabs.discard(id)
+        if not person.tabs:
+            del people[person.visitor]
+    return person
+
+
+@cache
+def ask_others() -> None:
+    """Ask, once, who is with the other workers and what was said there."""
+    handle.tell_workers("chat", {"type": "who"})
+
+
+@handle.worker_message("chat")
+def on_told(told: dict[str, Any]) -> None:
+    """Keep up with the other workers; the pages have been told by the one where it happened."""
+    match told:
+        case {"type": "tab", "id": id, "visitor": visitor}:
+            add_tab(id, visitor)
+        case {"type": "gone", "id": id}:
+            remove_tab(id)
+        case {"type": "name", "visitor": visitor, "name": name}:
+            if visitor in people:
+                people[visitor].name = name
+        case {"type": "said", "message": message}:
+            history.append(Message(**message))
+        case {"type": "who"}:
+            handle.tell_workers("chat", {"type": "here", **everything()})
+        case {"type": "here", "tabs": theirs, "history": said}:
+            catch_up(theirs, said)
+
+
+def everything() -> dict[str, Any]:
+    """Return what a worker that has just begun does not know; of tabs only those that are here."""
+    here = [(ws.id, tabs[ws.id]) for ws in chat]
+    return {
+        "tabs": [[id, person.visitor, person.name] for id, person in here],
+        "history": [asdict(message) for message in history],
+    }
+
+
+def catch_up(theirs: list[list[Any]], said: list[dict[str, Any]]) -> None:
+    """Learn what another worker knows; show the tabs here what they have missed by that."""
+    unknown = [tab for tab in theirs if tab[0] not in tabs]
+    for id, visitor, name in unknown:
+        add_tab(id, visitor, name)
+    known = {message.id for message in history}
+    missed = [Message(**each) for each in said if each["id"] not in known]
+    if missed:
+        merged = sorted([*history, *missed], key=lambda message: message.time)
+        history.clear()
+        history.extend(merged[-50:])
+        for ws in chat:
+            if tabs[ws.id].name:
+                welcome(ws)
+    if unknown:
+        send_people()

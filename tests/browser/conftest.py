@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
@@ -36,9 +37,14 @@ expect.set_options(timeout=15_000)
 
 
 class ChatServer:
-    """``python -m wsgroups examples.chat.app:handle``; a second start takes the same port."""
+    """``python -m wsgroups examples.chat.app:handle``; a second start takes the same port.
 
-    def __init__(self) -> None:
+    Args:
+        options: of the command.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
         self.port = 0
         self.url = ""
         self.output: list[str] = []
@@ -49,7 +55,7 @@ class ChatServer:
         """Returns once the server has printed its address."""
         process = subprocess.Popen(
             [sys.executable, "-m", "wsgroups", "examples.chat.app:handle"]
-            + ["--port", str(self.port)],
+            + ["--port", str(self.port), *self._options],
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "COLUMNS": "200"},
             stdout=subprocess.PIPE,
@@ -171,23 +177,46 @@ def problems() -> Iterator[list[str]]:
 Visit = Callable[..., Visitor]
 
 
-@pytest.fixture
-def visit(browser: Browser, server: ChatServer, problems: list[str]) -> Iterator[Visit]:
-    """``visit()`` is a new person; keyword arguments choose the screen."""
-    contexts = []
+class Lobby:
+    """Where people come from; for `with`, inside that of the servers that they visit."""
 
-    def new_visitor(
-        viewport: ViewportSize = DESKTOP, color_scheme: Literal["light", "dark"] = "light"
+    def __init__(self, browser: Browser, problems: list[str]) -> None:
+        self._browser = browser
+        self._problems = problems
+        self._contexts: list[BrowserContext] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for context in self._contexts:
+            context.close()
+
+    def visit(
+        self,
+        server: ChatServer,
+        viewport: ViewportSize = DESKTOP,
+        color_scheme: Literal["light", "dark"] = "light",
     ) -> Visitor:
-        context = browser.new_context(
+        """A new person, with a browser and a screen of their own."""
+        context = self._browser.new_context(
             viewport=viewport, color_scheme=color_scheme, locale="en-GB", timezone_id="UTC"
         )
-        contexts.append(context)
-        return Visitor(context, server.url, problems)
+        self._contexts.append(context)
+        return Visitor(context, server.url, self._problems)
 
-    yield new_visitor
-    for context in contexts:
-        context.close()
+
+@pytest.fixture
+def lobby(browser: Browser, problems: list[str]) -> Lobby:
+    """For tests that start servers of their own."""
+    return Lobby(browser, problems)
+
+
+@pytest.fixture
+def visit(lobby: Lobby, server: ChatServer) -> Iterator[Visit]:
+    """``visit()`` is a new person; keyword arguments choose the screen."""
+    with lobby:
+        yield partial(lobby.visit, server)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What groups and rooms are called between workers: the kind of the set, then its name."""
+"""What groups, rooms and topics are called between workers: the kind, then the name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 _GROUP, _GROUP_OF_PORT, _ROOM = b"g", b"p", b"r"
 
 NEWS = b"n"  # who has come and who has left, for those who want to know
+TOPIC = b"t"  # begins the channels of what applications tell
 
 
 class SetName(NamedTuple):
@@ -32,6 +33,16 @@ def group_channel(name: str, port: int | None) -> bytes:
 def room_channel(name: str) -> bytes:
     """Return what a room is called on the bus."""
     return _ROOM + name.encode("utf-8", "surrogatepass")
+
+
+def topic_channel(topic: str) -> bytes:
+    """Return what a topic of the application is called on the bus."""
+    return TOPIC + topic.encode("utf-8", "surrogatepass")
+
+
+def topic_of(channel: bytes) -> str:
+    """Return the topic of a channel that begins with TOPIC."""
+    return channel[1:].decode("utf-8", "surrogatepass")
 
 
 def name_of(channel: bytes) -> SetName:

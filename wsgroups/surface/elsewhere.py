@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from wsgroups.cluster.bus import LARGEST_MESSAGE, OUTBOX_LIMIT, Bus
 from wsgroups.cluster.changes import GUARD
-from wsgroups.cluster.channels import NEWS, name_of
+from wsgroups.cluster.channels import NEWS, TOPIC, name_of
 from wsgroups.cluster.describing import (
     DESCRIBE,
     Description,
@@ -192,6 +192,9 @@ class Elsewhere:
         if channel == NEWS:
             self._handle.roster.news(data)
             return
+        if channel[:1] == TOPIC:
+            self._handle.telling.heard(channel, data)
+            return
         message = decode_published(data)
         found = self._set_of(channel)
         if found is None:
@@ -211,6 +214,7 @@ class Elsewhere:
     def came(self, address: int) -> None:
         """A worker is there."""
         self._handle.roster.came(address)
+        self._handle.telling.came()
 
     def left(self, address: int) -> None:
         """A worker has ended."""

@@ -16,11 +16,12 @@ from wsgroups.server.running import run
 from wsgroups.surface.elsewhere import Elsewhere
 from wsgroups.surface.endpoint import Endpoint
 from wsgroups.surface.group import Group
-from wsgroups.surface.handlers import Kind, presence_handler
+from wsgroups.surface.handlers import Kind, presence_handler, worker_message_handler
 from wsgroups.surface.rooms import Rooms
 from wsgroups.surface.roster import Roster
 from wsgroups.surface.routing import Router
 from wsgroups.surface.runner import begin
+from wsgroups.surface.telling import Telling
 from wsgroups.surface.websocket import Room, set_elsewhere
 
 logger = logging.getLogger("wsgroups")
@@ -61,6 +62,7 @@ class Handle:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_shared = False  # with other workers
         self.roster = Roster(self._rooms, self.spawn)
+        self.telling = Telling(self.spawn)
 
     # --- routes -----------------------------------------------------------------------------
 
@@ -217,6 +219,38 @@ class Handle:
 
         return register
 
+    def worker_message(self, topic: str) -> Callable[[Function], Function]:
+        """Register a function `(value)`, called with what other workers tell on a topic.
+
+        In the order in which each worker told it. An `async def` function is awaited before it is
+        called with the next one.
+
+        Raises:
+            DuplicateHandlerError: when the topic has a function.
+            HandlerSignatureError: when the function cannot be called so.
+        """
+
+        def register(function: Function) -> Function:
+            self.telling.listen(topic, worker_message_handler(function))
+            return function
+
+        return register
+
+    def tell_workers(self, topic: str, value: Any) -> None:
+        """Tell all other workers, of this machine and of others, something they are to know.
+
+        It arrives once or not at all, in order. In a process that serves alone nothing happens.
+        From any thread.
+
+        Args:
+            topic: any string; workers with a function for it are told.
+            value: what JSON can hold.
+
+        Raises:
+            TypeError: for anything else.
+        """
+        self.telling.tell(topic, value)
+
     # --- for endpoints ----------------------------------------------------------------------
 
     def endpoint(self, scheme: str, port: int | None, proxies: Proxies | None = None) -> Endpoint:
@@ -298,6 +332,7 @@ class Handle:
         for (port, name), group in self.groups.items():
             group.members.channel = group_channel(name, port)
         self.roster.join(bus)
+        self.telling.join(bus)
         way = Elsewhere(bus, self)
         set_elsewhere(way)
         return way
@@ -305,6 +340,7 @@ class Handle:
     def leave_bus(self) -> None:
         """Share nothing any more."""
         self.roster.leave()
+        self.telling.leave()
         set_elsewhere(None)
         self._is_shared = False
         self._rooms.share(None)

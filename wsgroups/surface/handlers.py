@@ -69,6 +69,16 @@ def presence_handler(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def worker_message_handler(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that takes `(value,)`.
+
+    Raises:
+        HandlerSignatureError: when it does not.
+    """
+    _positional(function, 1, "(value)")
+    return function
+
+
 def error_handler(function: Callable[..., Any]) -> Handler:
     """Return the handler for `(error, socket)`.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wsgroups.closing import CloseInfo, Side
 from wsgroups.connection.connection import Handler
 from wsgroups.connection.stream import current_socket
-from wsgroups.surface.presence import Spawn
+from wsgroups.surface.listener import Spawn
 from wsgroups.surface.websocket import WebSocket, orphan_socket
 
 if TYPE_CHECKING:

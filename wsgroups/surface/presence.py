@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from wsgroups.cluster.channels import group_channel, name_of
 from wsgroups.errors import DuplicateHandlerError
+from wsgroups.surface.listener import Listener, Spawn
 
 logger = logging.getLogger("wsgroups")
-
-_AT_ONCE = 256  # events before the loop goes on
-_MOST_WAITING = 1 << 20  # events behind a handler that is slow; more are dropped
-
-Spawn = Callable[[Coroutine[Any, Any, None]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,57 +33,6 @@ class PresenceEvent:
     is_here: bool
 
 
-class Listener:
-    """One function, called with one event after the other.
-
-    Args:
-        function: takes an event; may be `async def`.
-        spawn: runs a coroutine as a task.
-    """
-
-    def __init__(self, function: Callable[[PresenceEvent], Any], spawn: Spawn) -> None:
-        self._function = function
-        self._spawn = spawn
-        self._waiting: deque[PresenceEvent] = deque()
-        self._is_running = False
-        self._dropped = 0
-
-    def put(self, event: PresenceEvent) -> None:
-        """Have the function called with an event, once `start` is called."""
-        if len(self._waiting) < _MOST_WAITING:
-            self._waiting.append(event)
-        else:
-            if not self._dropped:
-                logger.error("%r is too slow: it misses events", self._function)
-            self._dropped += 1
-
-    def start(self) -> None:
-        """Begin with what waits, unless that goes on already."""
-        if self._waiting and not self._is_running:
-            self._is_running = True
-            self._spawn(self._run())
-
-    async def _run(self) -> None:
-        try:
-            called = 0
-            while self._waiting:
-                await self._call(self._waiting.popleft())
-                called += 1
-                if called % _AT_ONCE == 0:
-                    await asyncio.sleep(0)
-        finally:
-            self._is_running = False
-            self._dropped = 0
-
-    async def _call(self, event: PresenceEvent) -> None:
-        try:
-            result = self._function(event)
-            if isinstance(result, Awaitable):
-                await result
-        except Exception as error:
-            logger.error("presence handler failed with %r", event, exc_info=error)
-
-
 class Presence:
     """The functions that want to know of groups and rooms. Register in one thread.
 
@@ -99,9 +42,9 @@ class Presence:
 
     def __init__(self, spawn: Spawn) -> None:
         self._spawn = spawn
-        self._groups: dict[bytes, Listener] = {}
-        self._rooms: dict[str, Listener] = {}  # by name
-        self._patterns: dict[str, Listener] = {}  # by how the name begins
+        self._groups: dict[bytes, Listener[PresenceEvent]] = {}
+        self._rooms: dict[str, Listener[PresenceEvent]] = {}  # by name
+        self._patterns: dict[str, Listener[PresenceEvent]] = {}  # by how the name begins
 
     @property
     def is_wanted(self) -> bool:
@@ -128,7 +71,11 @@ class Presence:
         self._add(which, name, f"room {pattern!r}", function)
 
     def _add(
-        self, which: dict[Any, Listener], key: Any, what: str, function: Callable[..., Any]
+        self,
+        which: dict[Any, Listener[PresenceEvent]],
+        key: Any,
+        what: str,
+        function: Callable[..., Any],
     ) -> None:
         if key in which:
             raise DuplicateHandlerError(f"{what} has a handler for presence already; it has one")
@@ -167,11 +114,11 @@ class Presence:
                 listener.put(event)
         return True
 
-    def _of_group(self, name: str) -> list[Listener]:
+    def _of_group(self, name: str) -> list[Listener[PresenceEvent]]:
         listener = self._groups.get(group_channel(name, None))
         return [] if listener is None else [listener]
 
-    def _of_room(self, name: str) -> list[Listener]:
+    def _of_room(self, name: str) -> list[Listener[PresenceEvent]]:
         named = self._rooms.get(name)
         found = [] if named is None else [named]
         return found + [each for begin, each in self._patterns.items() if name.startswith(begin)]

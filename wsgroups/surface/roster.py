@@ -18,8 +18,9 @@ from wsgroups.cluster.guarding import Guardian, Sets, Ward, hear
 from wsgroups.connection.members import Witness
 from wsgroups.ids import sequence
 from wsgroups.surface import instances
+from wsgroups.surface.listener import Spawn
 from wsgroups.surface.orphans import call_for, told_first
-from wsgroups.surface.presence import Presence, PresenceEvent, Spawn
+from wsgroups.surface.presence import Presence, PresenceEvent
 from wsgroups.surface.rooms import Rooms
 from wsgroups.surface.websocket import Room
 

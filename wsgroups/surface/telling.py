@@ -1,0 +1,69 @@
+"""What an application's workers tell one another: JSON, by topic."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from wsgroups.cluster.bus import Bus
+from wsgroups.cluster.channels import topic_channel, topic_of
+from wsgroups.errors import DuplicateHandlerError
+from wsgroups.surface.listener import Listener, Spawn
+from wsgroups.surface.websocket import json_of
+
+logger = logging.getLogger("wsgroups")
+
+
+class Telling:
+    """The functions that hear what other workers tell. Register in one thread.
+
+    Args:
+        spawn: runs a coroutine as a task.
+    """
+
+    def __init__(self, spawn: Spawn) -> None:
+        self._spawn = spawn
+        self._listeners: dict[str, Listener[Any]] = {}
+        self._bus: Bus | None = None
+
+    def listen(self, topic: str, function: Callable[[Any], Any]) -> None:
+        """Register a function for a topic.
+
+        Raises:
+            DuplicateHandlerError: when it has one.
+        """
+        if topic in self._listeners:
+            raise DuplicateHandlerError(f"topic {topic!r} has a function already; each has one")
+        self._listeners[topic] = Listener(function, self._spawn)
+        if self._bus is not None:
+            self._bus.subscribe(topic_channel(topic))
+
+    def join(self, bus: Bus) -> None:
+        """Tell on a bus, and hear what is told there from the time on that somebody `came`."""
+        self._bus = bus
+
+    def came(self) -> None:
+        """A worker is there."""
+        if self._bus is not None:
+            for topic in self._listeners:
+                self._bus.subscribe(topic_channel(topic))
+
+    def leave(self) -> None:
+        """Hear nothing any more."""
+        self._bus = None
+
+    def tell(self, topic: str, value: Any) -> None:
+        """Tell the others; nobody, when there are none. From any thread."""
+        data = json_of(value).encode()
+        if self._bus is not None:
+            self._bus.publish(topic_channel(topic), data)
+
+    def heard(self, channel: bytes, data: bytes) -> None:
+        """Another worker has told something."""
+        listener = self._listeners.get(topic_of(channel))
+        if listener is not None:
+            listener.put(orjson.loads(data))
+            listener.start()
