@@ -15,7 +15,7 @@ ROUNDS ?= 1
 SANITIZED := build/asan
 ASAN_SECONDS ?= 60
 
-.PHONY: demo redis test test-portable wheel test-wheel test-all check docs format bench scale asan fuzz soak autobahn browser-test install clean
+.PHONY: demo redis test test-portable wheel test-wheel test-all check docs format bench scale asan fuzz soak outage autobahn browser-test install clean
 
 install: $(STAMP)
 
@@ -83,6 +83,9 @@ browser-test: install  ## the chat in a real Chromium; screenshots in build/scre
 
 fuzz: install  ## codec and handshake against two others each, for FUZZ_SECONDS in all
 	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+outage: install redis  ## brokers killed, restarted and frozen under load; prints tables
+	$(BIN)/python -m tests.cluster.outage
 
 soak: install  ## connections that come and go for SOAK_SECONDS; results in soak/results
 	$(BIN)/python -m soak --seconds $(SOAK_SECONDS) --rate $(SOAK_RATE)
