@@ -1,7 +1,7 @@
 """How long a bus takes to see that its broker is away or back, and what an outage costs.
 
-`make outage` runs it: a broker is killed for 30 seconds, restarted 20 times, and stopped without its
-connections being closed, while messages go on. It prints a table for each kind of broker.
+`make outage` runs it: a broker is killed for 30 seconds, restarted 20 times, and frozen with its
+connections open, while messages go on. It prints a table for each kind of broker.
 """
 
 import asyncio
@@ -34,6 +34,9 @@ class Pair(NamedTuple):
     @property
     def is_whole(self) -> bool:
         return self.a.is_connected and self.b.is_connected
+
+
+Play = Callable[[Pair], Awaitable[dict[str, str]]]
 
 
 class Talk:
