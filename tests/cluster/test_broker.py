@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster.brokers import BROKERS, Broker
 from tests.cluster.recording import Recorder
-from tests.support import soon, until
+from tests.support import PATIENCE, soon, until
 from wsgroups.cluster import broker as broker_module
 from wsgroups.cluster.broker import BrokerBus
 from wsgroups.cluster.bus import OUTBOX_LIMIT
@@ -138,6 +138,36 @@ async def test_a_broker_that_answers_nothing_is_noticed(
     await until(lambda: not a.is_connected)
     broker.thaw()
     await connected(a)
+
+
+async def test_it_is_noticed_in_the_middle_of_a_large_message_too(
+    broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 0.2)
+    monkeypatch.setattr(broker_module, "_ECHO_WITHIN", 0.6)
+    a, _ = await join(1)
+    b, from_b = await join(2)
+    await until(lambda: a.peers.known)
+    broker.freeze()
+    a.send(2, bytes(16 << 20))  # more than lies between us and the broker
+    await until(lambda: not a.is_connected and not b.is_connected)
+    broker.thaw()
+    await connected(a, b)
+    a.send(2, b"1")
+    await until(lambda: (None, b"1") in from_b.got)
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(broker: Broker) -> None:
+    bus = open_bus(broker.url, 1)
+    assert isinstance(bus, BrokerBus)
+    bus._patience = PATIENCE
+    starting = asyncio.ensure_future(bus.start(Recorder()))
+    await until(lambda: bus.is_connected)
+    starting.cancel()
+    await asyncio.wait([starting])
+    assert starting.cancelled()
+    assert not bus.is_connected
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_blocked_loop_is_no_broker_that_is_away(

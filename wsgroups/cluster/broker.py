@@ -13,7 +13,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from hashlib import blake2b
 from threading import RLock
@@ -56,6 +56,7 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0  # seconds between two attempts to conn
 _ANSWERS_WITHIN = 0.25  # seconds for those who are there to say so, on a network as it should be
 _REGATHER_WITHIN = 1.5  # seconds for the others to come back to a broker that was away
 _PATIENCE = 1.0  # seconds for what still waits, at the end
+_END_TASKS_AGAIN, _END_AGAIN = 0.1, 2.0  # seconds; the second is enough to close a connection
 _A_WRITE = 256 << 10  # bytes published at once
 _LOOK_BACK = 60.0  # seconds; older losses were told by what came after them
 _TAILS_EVERY = 1.0  # seconds, at least, between telling all channels how far we have counted
@@ -181,13 +182,16 @@ class BrokerBus(Bus):
             logger.warning("%s; nothing goes to other nodes meanwhile", error)
         self._is_claiming = True
         self._keeper = asyncio.ensure_future(self._keep(session))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._patience):
-                await self._taken.wait()
-        self._is_claiming = False
-        if self._taken.is_set():
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    await self._taken.wait()
+                    raise AddressTakenError(f"address {self.address} is taken on this bus")
+        except BaseException:  # cancelled, too
             await self._leave()
-            raise AddressTakenError(f"address {self.address} is taken on this bus")
+            raise
+        finally:
+            self._is_claiming = False
 
     async def stop(self) -> None:
         """As of `Bus`."""
@@ -202,8 +206,7 @@ class BrokerBus(Bus):
     async def _leave(self) -> None:
         self._receiver = None
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
+            await _end([self._keeper], _END_AGAIN)
             self._keeper = None
         if self._tails is not None:
             self._tails.cancel()
@@ -254,10 +257,8 @@ class BrokerBus(Bus):
             await asyncio.wait([session.lost, *tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
             session.end()
-            self._wake.set()  # a client library may take a cancellation for its own
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            self._wake.set()
+            await _end(tasks, _END_TASKS_AGAIN)
             for task in tasks:
                 if not task.cancelled() and task.exception() is not None:
                     logger.debug("the connection to the broker ended by", exc_info=task.exception())
@@ -608,3 +609,11 @@ class BrokerBus(Bus):
             logger.error("address %d is somebody else's, who had it before", self.address)
             if self._on_taken is not None:
                 self._on_taken()
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]], again: float) -> None:
+    """Cancel tasks, every so many seconds: a client library may take a cancellation for its own."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=again)

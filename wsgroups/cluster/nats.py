@@ -71,6 +71,8 @@ class NatsSession(Session):
     async def publish(self, payloads: list[tuple[bytes, bytes]]) -> None:
         """As of `Session`."""
         for subject, payload in payloads:
+            if self.lost.done():  # the library takes a cancellation for a timeout, and goes on
+                raise ConnectionError("the connection is given up")
             await self._client.publish(subject.decode(), payload)
             self._unconfirmed += len(payload)
         if self._unconfirmed >= _UNCONFIRMED:
@@ -124,7 +126,9 @@ class _Client(Client):
         answered = asyncio.get_running_loop().create_future()
         self._pongs.append(answered)
         await self.tell(b"PING\r\n")
-        await answered
+        # Its PONG comes even when nobody waits any more; the library stops reading on a future that
+        # takes no result then.
+        await asyncio.shield(answered)
 
     def abort(self) -> None:
         """Close the socket, whatever waits to be written."""
