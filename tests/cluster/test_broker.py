@@ -14,7 +14,7 @@ from tests.cluster.recording import Recorder
 from tests.support import PATIENCE, soon, until
 from wsgroups.cluster import broker as broker_module
 from wsgroups.cluster.broker import BrokerBus
-from wsgroups.cluster.bus import OUTBOX_LIMIT
+from wsgroups.cluster.bus import OUTBOX_LIMIT, AddressTakenError
 from wsgroups.cluster.kinds import open_bus
 from wsgroups.cluster.letters import Kind
 
@@ -253,6 +253,68 @@ async def test_the_older_of_two_at_one_address_keeps_it(
     await asyncio.sleep(0.05)
     assert taken == [20]
     assert "somebody else's" in error_log[0].getMessage()
+
+
+async def test_who_comes_back_while_its_address_is_claimed_keeps_it(
+    broker: Broker, join: Join
+) -> None:
+    a, _ = await join(1, 10)
+    assert a._session is not None
+    opened, gate = a._open_session, asyncio.Event()
+
+    async def later(*args: object) -> object:
+        await gate.wait()
+        return await opened(*args)  # type: ignore[arg-type]
+
+    a._open_session = later  # type: ignore[assignment]
+    await a._session.close()
+    await until(lambda: not a.is_connected)
+    b = claimant(broker, 20)
+    claiming = asyncio.ensure_future(b.start(Recorder()))
+    await until(lambda: b.is_connected)
+    await soon(b.sync())
+    gate.set()
+    with pytest.raises(AddressTakenError):
+        await soon(claiming)
+    await connected(a)
+
+
+async def test_of_two_who_claim_an_address_one_gets_it_whoever_was_heard(broker: Broker) -> None:
+    """The one with the older clock comes when the other has said already what it wants."""
+    younger, older = claimant(broker, 20), claimant(broker, 10)
+    claiming = [asyncio.ensure_future(younger.start(Recorder()))]
+    await until(lambda: younger.is_connected)
+    await soon(younger.sync())
+    claiming.append(asyncio.ensure_future(older.start(Recorder())))
+    with pytest.raises(AddressTakenError):
+        await soon(claiming[0])
+    assert not claiming[1].done()
+    claiming[1].cancel()
+    await asyncio.wait(claiming)
+
+
+async def test_two_at_one_address_find_out_by_their_signs_of_life(
+    join: Join, error_log: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when two parts of a cluster of brokers meet again: nobody has lost a connection."""
+    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    taken: list[int] = []
+    with monkeypatch.context() as deaf:
+        deaf.setattr(BrokerBus, "_defend", lambda self, letter: None)
+        for since in (10, 20):
+            bus, _ = await join(1, since)
+            bus._on_taken = lambda since=since: taken.append(since)  # type: ignore[misc]
+    await until(lambda: taken)
+    assert taken == [20]
+    assert "somebody else's" in error_log[0].getMessage()
+
+
+def claimant(broker: Broker, since: int) -> BrokerBus:
+    """Somebody who waits long for others to say that address 1 is theirs."""
+    bus = open_bus(broker.url, 1, since)
+    assert isinstance(bus, BrokerBus)
+    bus._patience = PATIENCE
+    return bus
 
 
 async def test_nobody_there_is_an_error_that_says_so() -> None:

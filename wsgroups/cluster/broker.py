@@ -358,8 +358,8 @@ class BrokerBus(Bus):
         self._is_busy = True
         self._wake.set()
 
-    def _tell_of_us(self, kind: Kind, subject: bytes, is_new: bool = False) -> None:
-        self._tell(kind, subject, encode_presence(Presence(self.since, is_new)))
+    def _tell_of_us(self, kind: Kind, subject: bytes) -> None:
+        self._tell(kind, subject, encode_presence(Presence(self.since, self._is_claiming)))
 
     def _wake_up(self) -> None:
         if threading.get_ident() == self._thread:
@@ -378,7 +378,7 @@ class BrokerBus(Bus):
         self._apply_interest()
         await session.subscribe([self._everybody, self._own, *self._channels])
         self._session = session
-        self._tell_of_us(Kind.HELLO, self._everybody, is_new)
+        self._tell_of_us(Kind.HELLO, self._everybody)
         if not is_new:
             await self._regather(session)
             for subject, count in self._numbering.used_since(since):
@@ -535,7 +535,7 @@ class BrokerBus(Bus):
             if self._incarnations.get(letter.sender) == letter.incarnation:
                 self._gone(letter.sender)
         elif letter.sender == self.address:
-            if letter.kind == Kind.HELLO:
+            if letter.kind in (Kind.HELLO, Kind.BEAT):
                 self._defend(letter)
         elif letter.kind in (Kind.HELLO, Kind.BEAT):
             self._meet(letter)
@@ -600,10 +600,14 @@ class BrokerBus(Bus):
         ours = (self._is_claiming, self.since, self.incarnation)
         if ours < (theirs.is_new, theirs.since, letter.incarnation):
             self._tell(Kind.TAKEN, self._own, epoch=letter.incarnation)
-        elif not self._is_claiming:
+        elif self._is_claiming:  # the other one may have come too late to hear us say so
+            self._give_way()
+        else:
             self._tell_of_us(Kind.HELLO, self._everybody)  # which makes the other one defend it
 
     def _give_way(self) -> None:
+        if self._taken.is_set():
+            return
         self._taken.set()
         if not self._is_claiming:
             logger.error("address %d is somebody else's, who had it before", self.address)
