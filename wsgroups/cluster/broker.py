@@ -229,7 +229,11 @@ class BrokerBus(Bus):
             finally:
                 self._session = None
                 self._is_idle.set()
-                await session.close()
+                closing = asyncio.ensure_future(session.close())
+                try:
+                    await asyncio.shield(closing)
+                finally:
+                    await closing  # to its end, also when we are told to stop in the middle of it
             is_new, since = False, time.monotonic() - _LOOK_BACK
             session = None
             logger.warning("%s is lost; nothing goes to other nodes meanwhile", name)
