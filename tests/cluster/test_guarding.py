@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.brokers import BROKERS
 from tests.cluster.recording import Recorder
 from tests.cluster.test_bus import KINDS
 from tests.support import soon, until
+from wsgroups.cluster import broker as broker_module
 from wsgroups.cluster.bus import Bus
 from wsgroups.cluster.changes import (
     AGAIN,
@@ -25,6 +27,7 @@ from wsgroups.cluster.changes import (
     encode_guarding,
 )
 from wsgroups.cluster.guarding import Guardian, Sets, Ward, choose_guardian, hear
+from wsgroups.cluster.kinds import open_bus
 
 ROOM = b"room"
 
@@ -57,6 +60,11 @@ class Worker(Recorder):
         super().received(data)
         if not self.deaf:
             hear(data, self.ward, self.guardian)
+
+    def gap(self, count: int) -> None:
+        super().gap(count)
+        self.ward.repeat_soon()
+        self.guardian.missed()
 
     def came(self, address: int) -> None:
         super().came(address)
@@ -304,6 +312,46 @@ async def test_after_a_loss_a_snapshot_follows(begin: Begin) -> None:
     await until(lambda: (0, False) in other.heard)
     await settle(other)
     assert other.acted == []
+
+
+async def test_who_hears_of_a_loss_does_not_trust_what_it_knows(begin: Begin) -> None:
+    ward, other = await begin(0, 1), await begin(1)
+    await settle(ward, other)
+    other.deaf = True
+    ward.let_out(1)  # and nothing follows from which it could be seen
+    await settle(ward, other)
+    other.deaf, ward.deaf = False, True
+    other.gap(1)
+    await settle(ward, other)
+    assert any(data[:2] == bytes([GUARD, AGAIN]) for _, data in ward.got)
+    await ward.die()
+    await until(lambda: (0, False) in other.heard)
+    await settle(other)
+    assert other.acted == []
+
+
+@pytest.mark.parametrize("kind", BROKERS)
+async def test_nobody_acts_for_who_has_stopped_while_the_broker_was_away(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(broker_module, "GONE_AFTER", 0.5)
+    with BROKERS[kind]() as broker:
+        workers = [Worker(open_bus(broker.url, address, 1), 1) for address in range(2)]
+        for worker in workers:
+            worker.open = {worker.bus.address}
+            await soon(worker.bus.start(worker))
+            worker.ward.want(True)
+        ward, other = workers
+        await settle(*workers)
+        broker.kill()
+        await until(lambda: not any(worker.bus.is_connected for worker in workers))  # type: ignore[attr-defined]
+        await ward.end()  # which calls its handlers itself
+        await asyncio.to_thread(broker.start)
+        await until(lambda: (0, False) in other.heard)
+        await settle(other)
+        assert other.acted == []
+        await other.bus.stop()
 
 
 async def test_who_wants_to_be_guarded_no_longer_is_forgotten(begin: Begin) -> None:

@@ -236,6 +236,7 @@ class BrokerBus(Bus):
                     await closing  # to its end, also when we are told to stop in the middle of it
             is_new, since = False, time.monotonic() - _LOOK_BACK
             session = None
+            self._gap(0)
             logger.warning("%s is lost; nothing goes to other nodes meanwhile", name)
 
     async def _reconnect(self) -> Session:
@@ -449,7 +450,7 @@ class BrokerBus(Bus):
             self._gap(lost)
 
     def _gap(self, count: int) -> None:
-        if count and self._receiver is not None:
+        if self._receiver is not None:
             self._receiver.gap(count)
 
     # --- signs of life ----------------------------------------------------------------------

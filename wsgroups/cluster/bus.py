@@ -34,7 +34,10 @@ class Receiver(Protocol):
         """A message was published, by another worker, on a channel subscribed to."""
 
     def gap(self, count: int) -> None:
-        """So many messages from or to this worker were dropped since the last call."""
+        """So many messages from or to this worker were dropped since the last call.
+
+        0: the way to others is cut. How many that has cost is told when it is known.
+        """
 
     def came(self, address: int) -> None:
         """A worker is there: also called for those that were there at the start."""
