@@ -14,9 +14,10 @@ from tests.cluster.recording import Recorder
 from tests.support import PATIENCE, soon, until
 from wsgroups.cluster import broker as broker_module
 from wsgroups.cluster.broker import BrokerBus
-from wsgroups.cluster.bus import OUTBOX_LIMIT, AddressTakenError
+from wsgroups.cluster.bus import OUTBOX_LIMIT, AddressTakenError, visitor_address
+from wsgroups.cluster.counting import Following
 from wsgroups.cluster.kinds import open_bus
-from wsgroups.cluster.letters import Kind
+from wsgroups.cluster.letters import Kind, Letter, Presence, decode, encode, encode_presence
 
 Join = Callable[..., Awaitable[tuple[BrokerBus, Recorder]]]
 
@@ -361,3 +362,96 @@ async def test_what_is_none_of_ours_is_logged_and_hurts_nobody(
     assert error_log
     a.send(1, b"still here")
     await until(lambda: from_a.got == [(None, b"still here")])
+
+
+# --- what is kept ---------------------------------------------------------------------------
+
+
+async def test_scripts_that_come_and_go_leave_nothing(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsgroups.cluster.counting._MOST_PASSING", 6)
+    a, from_a = await join(1)
+    a.subscribe(b"c")
+    await soon(a.sync())
+    for number in range(10):
+        visitor, _ = await join(visitor_address())
+        await until(lambda visitor=visitor: visitor.peers.known.keys() == {1})
+        visitor.send(1, b"x")
+        visitor.publish(b"c", b"y")
+        await soon(visitor.stop())
+        await until(lambda number=number: len(from_a.got) == 2 * number + 2)
+    assert sum(map(len, a._following._followed.values())) <= 6
+    assert a.heard == {}
+
+
+async def test_rooms_that_come_and_go_while_it_is_away_leave_nothing(
+    broker: Broker, join: Join
+) -> None:
+    a, _ = await join(1)
+    b, from_b = await join(2)
+    for channel in (b"kept", b"left"):
+        b.subscribe(channel)
+    await soon(b.sync())
+    broker.kill()
+    await until(lambda: not a.is_connected and not b.is_connected)
+    for number in range(1000):
+        b.subscribe(b"%d" % number)
+        b.unsubscribe(b"%d" % number)
+        b.unsubscribe(b"kept")
+        b.subscribe(b"kept")
+    b.unsubscribe(b"left")
+    b.subscribe(b"new")
+    assert len(b._interest) == 2
+    await broker.restart()
+    await connected(a, b)
+    await soon(b.sync())
+    for channel in (b"left", b"7", b"kept", b"new"):
+        a.publish(channel, b"x")
+    await until(lambda: from_b.got == [(b"kept", b"x"), (b"new", b"x")])
+
+
+async def test_addresses_that_nobody_has_are_not_kept(
+    broker: Broker, join: Join, error_log: list[logging.LogRecord]
+) -> None:
+    a, _ = await join(1)
+    session = await a._open_session(a._url, lambda subject, payload: None)
+    body = encode_presence(Presence(1, False))
+    for address in (1 << 16, 1 << 29, (1 << 30) + 1024, (1 << 31) - 1):
+        for kind in (Kind.HELLO, Kind.BEAT, Kind.MESSAGE):
+            letter = Letter(kind, address, 1, a.incarnation, 1, 0, 1, body)
+            await session.publish([(a._own, *encode(letter, session.largest))])
+    await session.sync()
+    await soon(a.sync())
+    await session.close()
+    assert a.heard == {}
+    assert a._following._followed == {}
+    assert error_log
+
+
+def test_large_messages_of_somebody_who_does_not_know_us_arrive_each() -> None:
+    """Nothing of theirs is counted; all have the number 0."""
+    following = Following(1)
+    for data in (b"one" * 100, b"two" * 100):
+        letters = map(decode, encode(Letter(Kind.MESSAGE, 5, 9, 0, 0, 0, 1, data), 100))
+        assert [following.take(None, letter) for letter in letters][-1] == (data, 0)
+
+
+def test_parts_of_messages_that_never_end_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsgroups.cluster.counting.LARGEST_MESSAGE", 1000)
+    monkeypatch.setattr("wsgroups.cluster.counting._MOST_IN_PARTS", 3000)
+    following, part = Following(1), bytes(100)
+
+    def take(sender: int, number: int, index: int, parts: int) -> tuple[bytes | None, int]:
+        return following.take(
+            b"c", Letter(Kind.MESSAGE, sender, sender, 1, number, index, parts, part)
+        )
+
+    for sender in range(50):
+        for index in range(sender + 2):
+            take(sender, 1, index, 0xFFFF)
+        assert following._in_parts == sum(following._open.values()) <= 3000
+    # One that was given up is told as lost, and what comes then arrives.
+    assert take(49, 2, 0, 1) == (part, 1)
+    following.forget_channel(b"c")
+    assert following._in_parts == 0

@@ -19,6 +19,7 @@ from wsgroups.cluster.changes import (
     AGAIN,
     CHANGES,
     GUARD,
+    SNAPSHOT,
     Change,
     Guarding,
     decode_changes,
@@ -473,3 +474,16 @@ async def test_nonsense_from_another_worker_is_no_reason_to_act(
     await settle(other)
     assert other.acted == []
     assert len(error_log) == 2
+
+
+async def test_workers_that_nobody_has_heard_of_are_not_kept_without_end(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsgroups.cluster.guarding._MOST_GUARDED", 4)
+    ward, other = await begin(0, 1), await begin(1)
+    await settle(ward, other)
+    for since in range(1000, 1100):
+        other.guardian.heard(Guarding(SNAPSHOT, 7, since, 0, encode_changes([(ROOM, 9, True)])))
+    assert len(other.guardian._guarded) <= 4
+    await ward.die()
+    await until(lambda: other.acted == [1])

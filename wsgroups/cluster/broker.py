@@ -20,7 +20,9 @@ from threading import RLock
 from typing import NamedTuple
 
 from wsgroups.cluster.bus import (
+    NODES,
     OUTBOX_LIMIT,
+    VISITORS,
     AddressTakenError,
     Bus,
     Receiver,
@@ -45,7 +47,7 @@ from wsgroups.cluster.letters import (
 from wsgroups.cluster.outbox import Outbox
 from wsgroups.cluster.peers import Peers
 from wsgroups.cluster.session import OnPayload, Session, display, split_url
-from wsgroups.ids import WORKER_BITS
+from wsgroups.ids import NODE_BITS, WORKER_BITS
 
 logger = logging.getLogger("wsgroups")
 
@@ -62,6 +64,8 @@ _LOOK_BACK = 60.0  # seconds; older losses were told by what came after them
 _TAILS_EVERY = 1.0  # seconds, at least, between telling all channels how far we have counted
 _FORGET_AFTER = 600.0  # seconds that somebody is gone
 _LAST_WORKER = 0xFFFF  # addresses beyond are of those who have no sockets
+_LAST_NODE = NODES | (1 << NODE_BITS) - 1
+_MOST_ANSWERS = 1 << 16  # that wait: who asks faster than the broker takes them gets none
 
 
 OpenSession = Callable[[str, OnPayload], Awaitable[Session]]
@@ -132,7 +136,8 @@ class BrokerBus(Bus):
         self._incarnations: dict[int, int] = {}  # of the peers
         self.heard: dict[int, float] = {}
         self._channels: dict[bytes, bytes] = {}  # by subject: those we ask for
-        self._interest: dict[bytes, bool] = {}  # changed since the last write
+        # Likewise those of which we ask for the opposite since the last write.
+        self._interest: dict[bytes, bytes] = {}
         self._lock = RLock()
         self._receiver: Receiver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -309,8 +314,12 @@ class BrokerBus(Bus):
     def _set_interest(self, channel: bytes, wanted: bool) -> None:
         if self._receiver is None:
             return
+        subject = self._subject_on(channel)
         with self._lock:
-            self._interest[channel] = wanted
+            if wanted == (subject in self._channels):
+                self._interest.pop(subject, None)  # rooms come and go while the broker is away
+            else:
+                self._interest[subject] = channel
         self._wake_up()
 
     async def drain(self) -> None:
@@ -425,21 +434,16 @@ class BrokerBus(Bus):
 
     def _apply_interest(self) -> tuple[list[bytes], list[bytes]]:
         """Return the subjects that are to be asked for now, and those that are not any more."""
-        if not self._interest:
-            return [], []
-        with self._lock:
-            changed, self._interest = self._interest, {}
         added, removed = [], []
-        for channel, wanted in changed.items():
-            subject = self._subject_on(channel)
-            if wanted == (subject in self._channels):
-                continue
-            if wanted:
-                self._channels[subject] = channel
-                added.append(subject)
-            else:
-                self._following.forget_channel(self._channels.pop(subject))
-                removed.append(subject)
+        with self._lock:
+            for subject, channel in self._interest.items():
+                if subject in self._channels:
+                    self._following.forget_channel(self._channels.pop(subject))
+                    removed.append(subject)
+                else:
+                    self._channels[subject] = channel
+                    added.append(subject)
+            self._interest.clear()
         return added, removed
 
     def _tell_lost(self) -> None:
@@ -496,6 +500,7 @@ class BrokerBus(Bus):
             letter = decode(payload)
             if letter.sender == self.address and letter.incarnation == self.incarnation:
                 return
+            _check_address(letter.sender)
             if letter.kind == Kind.MESSAGE or letter.kind == Kind.TAIL:
                 self._read(subject, letter)
             else:
@@ -510,10 +515,11 @@ class BrokerBus(Bus):
             if channel is None or self._is_near(letter.sender):
                 return
         data: bytes | None = None
+        is_passing = letter.sender not in self._incarnations
         if letter.kind == Kind.TAIL:
-            lost = self._following.tail(channel, letter)
+            lost = self._following.tail(channel, letter, is_passing=is_passing)
         else:
-            data, lost = self._following.take(channel, letter)
+            data, lost = self._following.take(channel, letter, is_passing=is_passing)
         if lost:
             logger.warning("%d messages of worker %d did not arrive here", lost, letter.sender)
             self._gap(lost)
@@ -559,7 +565,7 @@ class BrokerBus(Bus):
         if address <= _LAST_WORKER and not self._is_near(address):
             self._come(address, letter.incarnation, decode_presence(letter.data).since)
             self._numbering.meet(subject, letter.incarnation)
-        if letter.kind == Kind.HELLO:
+        if letter.kind == Kind.HELLO and len(self._first) < _MOST_ANSWERS:
             self._tell_of_us(Kind.BEAT, subject)
             # Who comes back wants to know how much there was meanwhile.
             if count is not None and count.epoch == letter.incarnation:
@@ -618,6 +624,12 @@ class BrokerBus(Bus):
             logger.error("address %d is somebody else's, who had it before", self.address)
             if self._on_taken is not None:
                 self._on_taken()
+
+
+def _check_address(address: int) -> None:
+    """Raise ValueError for an address that nobody can have."""
+    if _LAST_WORKER < address < NODES or _LAST_NODE < address < VISITORS:
+        raise ValueError(f"nobody has the address {address}")
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]], again: float) -> None:

@@ -17,6 +17,7 @@ logger = logging.getLogger("wsgroups")
 
 OUTBOX_LIMIT = 8 << 20  # bytes that wait for a bus that does not take them; then the oldest go
 LARGEST_MESSAGE = 64 << 20  # bytes of one message
+NODES = 1 << 30  # addresses from here on are of nodes themselves, by their numbers
 VISITORS = 1 << 31  # addresses from here on are of visitors
 
 

@@ -29,6 +29,7 @@ from wsgroups.cluster.changes import (
 logger = logging.getLogger("wsgroups")
 
 _A_MESSAGE = 50_000  # changes of a snapshot sent at once
+_MOST_GUARDED = 1 << 12  # beyond, those are forgotten that are not there
 _NOT_AGAIN_BEFORE = 1.0  # seconds from one snapshot for want of something to the next
 
 Sets = Mapping[bytes, Collection[int]]
@@ -250,6 +251,10 @@ class Guardian:
             return
         if message.since <= self._acted.get(message.address, -1):
             return  # it was late
+        if key not in self._guarded and len(self._guarded) >= _MOST_GUARDED:
+            known = self._bus.peers.known
+            for other in [key for key in self._guarded if known.get(key[0]) != key[1]]:
+                del self._guarded[other]
         guarded = self._guarded.setdefault(key, _Guarded())
         try:
             guarded.take(message)
