@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster.brokers import BROKERS, Broker
 from tests.cluster.recording import Recorder
-from tests.support import PATIENCE, soon, until
+from tests.support import PATIENCE, soon, turns, until
 from wsgroups.cluster import broker as broker_module
 from wsgroups.cluster.broker import BrokerBus
 from wsgroups.cluster.bus import OUTBOX_LIMIT, AddressTakenError, visitor_address
@@ -220,6 +220,76 @@ async def test_who_says_nothing_any_more_is_gone_and_may_come_back(
     await until(lambda: from_b.lost == 1)
     a.send(2, b"3")
     await until(lambda: from_b.got == [(None, b"1"), (None, b"3")])
+
+
+async def test_who_was_away_for_long_is_told_what_was_published_meanwhile(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(broker_module, "GONE_AFTER", 0.5)
+    monkeypatch.setattr(broker_module, "_LOOK_BACK", 0.1)
+    a, _from_a = await join(1, 10)
+    b, from_b = await join(2, 20)
+    b.subscribe(b"c")
+    await soon(b.sync())
+    a.publish(b"c", b"1")
+    await until(lambda: from_b.got == [(b"c", b"1")])
+    assert b._session is not None
+    opened, gate = b._open_session, asyncio.Event()
+
+    async def later(*args: object) -> object:
+        await gate.wait()
+        return await opened(*args)  # type: ignore[arg-type]
+
+    b._open_session = later  # type: ignore[assignment]
+    await b._session.close()
+    await until(lambda: a.peers.known == {})
+    a.publish(b"c", b"2")
+    await soon(a.sync())
+    await asyncio.sleep(0.3)
+    gate.set()
+    await until(lambda: from_b.lost == 1)
+
+
+async def test_nothing_that_has_waited_is_lost_for_what_tells_of_losses(
+    broker: Broker, join: Join
+) -> None:
+    a, _ = await join(1)
+    b, from_b = await join(2)
+    for number in range(200):
+        a.publish(b"%d" % number, b"")
+    await soon(a.sync())
+    await until(lambda: a.peers.known and b.peers.known)
+    broker.kill()
+    await until(lambda: not a.is_connected and not b.is_connected)
+    a._outbox._limit = 50 * 1000
+    for _ in range(50):
+        a.send(2, bytes(1000 - 64))
+    assert a.dropped == 0
+    assert a._outbox.size == a._outbox._limit
+    await broker.restart()
+    await connected(a, b)
+    await until(lambda: len(from_b.got) == 50)
+    assert a.dropped == 0
+    assert from_b.lost == 0
+
+
+async def test_a_sync_that_is_given_up_leaves_nothing(
+    broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 100.0)
+    a, from_a = await join(1)
+    await soon(a.sync())
+    tasks = asyncio.all_tasks()
+    broker.freeze()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(a.sync(), 0.05)
+    await turns()
+    assert asyncio.all_tasks() == tasks
+    broker.thaw()
+    await soon(a.sync())
+    assert a.is_connected
+    assert from_a.lost == 0
 
 
 async def test_a_successor_at_an_address_counts_anew(join: Join) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import secrets
 import threading
@@ -31,7 +32,7 @@ from wsgroups.cluster.bus import (
     is_visitor,
     report,
 )
-from wsgroups.cluster.counting import Following, Numbering
+from wsgroups.cluster.counting import Count, Following, Numbering
 from wsgroups.cluster.letters import (
     Ended,
     Kind,
@@ -150,6 +151,7 @@ class BrokerBus(Bus):
         self._is_busy = False
         self._is_idle = asyncio.Event()
         self._tails: asyncio.TimerHandle | None = None
+        self._tails_since = math.inf
 
     @property
     def peers(self) -> Peers:
@@ -343,10 +345,12 @@ class BrokerBus(Bus):
         if session is None:
             raise ConnectionError("the broker is not connected")
         done = asyncio.ensure_future(session.sync())
-        await asyncio.wait([done, session.lost], return_when=asyncio.FIRST_COMPLETED)
-        if not done.done() or done.exception() is not None:
+        try:
+            await asyncio.wait([done, session.lost], return_when=asyncio.FIRST_COMPLETED)
+            if not done.done() or done.cancelled() or done.exception() is not None:
+                raise ConnectionError("the broker is lost")
+        finally:
             done.cancel()
-            raise ConnectionError("the broker is lost")
 
     # --- out --------------------------------------------------------------------------------
 
@@ -363,9 +367,17 @@ class BrokerBus(Bus):
     def _letter(self, kind: Kind, data: bytes, epoch: int = 0, number: int = 0) -> Letter:
         return Letter(kind, self.address, self.incarnation, epoch, number, 0, 1, data)
 
-    def _queue(self, subject: bytes, letter: Letter) -> None:
-        if self._outbox.put(_Outgoing(subject, letter)):
+    def _queue(self, subject: bytes, letter: Letter, *, makes_room: bool = True) -> None:
+        if self._outbox.put(_Outgoing(subject, letter), makes_room=makes_room):
             self._wake_up()
+
+    def _queue_tail(self, subject: bytes, count: Count) -> None:
+        """Tell how far we have counted, behind all that is counted, of which nothing goes for it.
+
+        Under the lock of the numbers: no thread may have counted what it has not queued.
+        """
+        letter = self._letter(Kind.TAIL, b"", count.epoch, count.number)
+        self._queue(subject, letter, makes_room=False)
 
     def _tell(self, kind: Kind, subject: bytes, data: bytes = b"", epoch: int = 0) -> None:
         self._first.append(_Outgoing(subject, self._letter(kind, data, epoch)))
@@ -395,8 +407,9 @@ class BrokerBus(Bus):
         self._tell_of_us(Kind.HELLO, self._everybody)
         if not is_new:
             await self._regather(session)
-            for subject, count in self._numbering.used_since(since):
-                self._queue(subject, self._letter(Kind.TAIL, b"", count.epoch, count.number))
+            with self._numbering.lock:
+                for subject, count in self._numbering.used_since(since):
+                    self._queue_tail(subject, count)
         while not session.lost.done():
             self._wake.clear()
             added, removed = self._apply_interest()
@@ -475,7 +488,7 @@ class BrokerBus(Bus):
             for address, heard in list(self.heard.items()):
                 if now - max(heard, connected) > GONE_AFTER:
                     self._gone(address)
-                if now - heard > _FORGET_AFTER:
+                if now - max(heard, connected) > _FORGET_AFTER:
                     del self.heard[address]
                     self._following.forget_sender(address)
             await asyncio.sleep(BEAT)
@@ -559,6 +572,7 @@ class BrokerBus(Bus):
 
     def _meet(self, letter: Letter) -> None:
         address, subject = letter.sender, self._subject_of(letter.sender)
+        before = self.heard.get(address, -math.inf)
         if not is_visitor(address):
             self.heard[address] = self._now()
         count = self._numbering.count_of(subject)
@@ -569,8 +583,9 @@ class BrokerBus(Bus):
             self._tell_of_us(Kind.BEAT, subject)
             # Who comes back wants to know how much there was meanwhile.
             if count is not None and count.epoch == letter.incarnation:
-                self._queue(subject, self._letter(Kind.TAIL, b"", count.epoch, count.number))
-                self._tell_tails_soon()
+                with self._numbering.lock:
+                    self._queue_tail(subject, count)
+                self._tell_tails_soon(before)
 
     def _come(self, address: int, incarnation: int, since: int) -> None:
         before = self._incarnations.get(address)
@@ -591,17 +606,24 @@ class BrokerBus(Bus):
         if self._receiver is not None:
             report(self._receiver, address, is_there=is_there)
 
-    def _tell_tails_soon(self) -> None:
-        """Tell on all channels how far we have counted: once for all who come back at a time."""
-        if self._tails is None and self._loop is not None:
+    def _tell_tails_soon(self, heard: float) -> None:
+        """Tell on all channels how far we have counted: once for all who come back at a time.
+
+        Args:
+            heard: when the one who comes back was heard last, by the loop's clock.
+        """
+        assert self._loop is not None
+        self._tails_since = min(self._tails_since, heard - _LOOK_BACK)
+        if self._tails is None:
             self._tails = self._loop.call_later(_TAILS_EVERY, self._tell_tails)
 
     def _tell_tails(self) -> None:
         self._tails = None
-        since = time.monotonic() - _LOOK_BACK
+        since = time.monotonic() - (self._now() - self._tails_since)
+        self._tails_since = math.inf
         with self._numbering.lock:
             for subject, count in self._numbering.used_since(since, channels_only=True):
-                self._queue(subject, self._letter(Kind.TAIL, b"", count.epoch, count.number))
+                self._queue_tail(subject, count)
 
     # --- one address, one owner ---------------------------------------------------------------
 
