@@ -11,12 +11,13 @@ import pytest
 
 from tests.cluster.brokers import BROKERS, Broker
 from tests.cluster.recording import Recorder
-from tests.support import soon, until
+from tests.support import PATIENCE, soon, turns, until
 from wsgroups.cluster import broker as broker_module
 from wsgroups.cluster.broker import BrokerBus
-from wsgroups.cluster.bus import OUTBOX_LIMIT
+from wsgroups.cluster.bus import OUTBOX_LIMIT, AddressTakenError, visitor_address
+from wsgroups.cluster.counting import Following
 from wsgroups.cluster.kinds import open_bus
-from wsgroups.cluster.letters import Kind
+from wsgroups.cluster.letters import Kind, Letter, Presence, decode, encode, encode_presence
 
 Join = Callable[..., Awaitable[tuple[BrokerBus, Recorder]]]
 
@@ -140,6 +141,36 @@ async def test_a_broker_that_answers_nothing_is_noticed(
     await connected(a)
 
 
+async def test_it_is_noticed_in_the_middle_of_a_large_message_too(
+    broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 0.2)
+    monkeypatch.setattr(broker_module, "_ECHO_WITHIN", 0.6)
+    a, _ = await join(1)
+    b, from_b = await join(2)
+    await until(lambda: a.peers.known)
+    broker.freeze()
+    a.send(2, bytes(16 << 20))  # more than lies between us and the broker
+    await until(lambda: not a.is_connected and not b.is_connected)
+    broker.thaw()
+    await connected(a, b)
+    a.send(2, b"1")
+    await until(lambda: (None, b"1") in from_b.got)
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(broker: Broker) -> None:
+    bus = open_bus(broker.url, 1)
+    assert isinstance(bus, BrokerBus)
+    bus._patience = PATIENCE
+    starting = asyncio.ensure_future(bus.start(Recorder()))
+    await until(lambda: bus.is_connected)
+    starting.cancel()
+    await asyncio.wait([starting])
+    assert starting.cancelled()
+    assert not bus.is_connected
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_a_blocked_loop_is_no_broker_that_is_away(
     broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,6 +222,76 @@ async def test_who_says_nothing_any_more_is_gone_and_may_come_back(
     await until(lambda: from_b.got == [(None, b"1"), (None, b"3")])
 
 
+async def test_who_was_away_for_long_is_told_what_was_published_meanwhile(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(broker_module, "GONE_AFTER", 0.5)
+    monkeypatch.setattr(broker_module, "_LOOK_BACK", 0.1)
+    a, _from_a = await join(1, 10)
+    b, from_b = await join(2, 20)
+    b.subscribe(b"c")
+    await soon(b.sync())
+    a.publish(b"c", b"1")
+    await until(lambda: from_b.got == [(b"c", b"1")])
+    assert b._session is not None
+    opened, gate = b._open_session, asyncio.Event()
+
+    async def later(*args: object) -> object:
+        await gate.wait()
+        return await opened(*args)  # type: ignore[arg-type]
+
+    b._open_session = later  # type: ignore[assignment]
+    await b._session.close()
+    await until(lambda: a.peers.known == {})
+    a.publish(b"c", b"2")
+    await soon(a.sync())
+    await asyncio.sleep(0.3)
+    gate.set()
+    await until(lambda: from_b.lost == 1)
+
+
+async def test_nothing_that_has_waited_is_lost_for_what_tells_of_losses(
+    broker: Broker, join: Join
+) -> None:
+    a, _ = await join(1)
+    b, from_b = await join(2)
+    for number in range(200):
+        a.publish(b"%d" % number, b"")
+    await soon(a.sync())
+    await until(lambda: a.peers.known and b.peers.known)
+    broker.kill()
+    await until(lambda: not a.is_connected and not b.is_connected)
+    a._outbox._limit = 50 * 1000
+    for _ in range(50):
+        a.send(2, bytes(1000 - 64))
+    assert a.dropped == 0
+    assert a._outbox.size == a._outbox._limit
+    await broker.restart()
+    await connected(a, b)
+    await until(lambda: len(from_b.got) == 50)
+    assert a.dropped == 0
+    assert from_b.lost == 0
+
+
+async def test_a_sync_that_is_given_up_leaves_nothing(
+    broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 100.0)
+    a, from_a = await join(1)
+    await soon(a.sync())
+    tasks = asyncio.all_tasks()
+    broker.freeze()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(a.sync(), 0.05)
+    await turns()
+    assert asyncio.all_tasks() == tasks
+    broker.thaw()
+    await soon(a.sync())
+    assert a.is_connected
+    assert from_a.lost == 0
+
+
 async def test_a_successor_at_an_address_counts_anew(join: Join) -> None:
     a, _ = await join(1)
     b, _ = await join(2, 10)
@@ -225,12 +326,75 @@ async def test_the_older_of_two_at_one_address_keeps_it(
     assert "somebody else's" in error_log[0].getMessage()
 
 
+async def test_who_comes_back_while_its_address_is_claimed_keeps_it(
+    broker: Broker, join: Join
+) -> None:
+    a, _ = await join(1, 10)
+    assert a._session is not None
+    opened, gate = a._open_session, asyncio.Event()
+
+    async def later(*args: object) -> object:
+        await gate.wait()
+        return await opened(*args)  # type: ignore[arg-type]
+
+    a._open_session = later  # type: ignore[assignment]
+    await a._session.close()
+    await until(lambda: not a.is_connected)
+    b = claimant(broker, 20)
+    claiming = asyncio.ensure_future(b.start(Recorder()))
+    await until(lambda: b.is_connected)
+    await soon(b.sync())
+    gate.set()
+    with pytest.raises(AddressTakenError):
+        await soon(claiming)
+    await connected(a)
+
+
+async def test_of_two_who_claim_an_address_one_gets_it_whoever_was_heard(broker: Broker) -> None:
+    """The one with the older clock comes when the other has said already what it wants."""
+    younger, older = claimant(broker, 20), claimant(broker, 10)
+    claiming = [asyncio.ensure_future(younger.start(Recorder()))]
+    await until(lambda: younger.is_connected)
+    await soon(younger.sync())
+    claiming.append(asyncio.ensure_future(older.start(Recorder())))
+    with pytest.raises(AddressTakenError):
+        await soon(claiming[0])
+    assert not claiming[1].done()
+    claiming[1].cancel()
+    await asyncio.wait(claiming)
+
+
+async def test_two_at_one_address_find_out_by_their_signs_of_life(
+    join: Join, error_log: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when two parts of a cluster of brokers meet again: nobody has lost a connection."""
+    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    taken: list[int] = []
+    with monkeypatch.context() as deaf:
+        deaf.setattr(BrokerBus, "_defend", lambda self, letter: None)
+        for since in (10, 20):
+            bus, _ = await join(1, since)
+            bus._on_taken = lambda since=since: taken.append(since)  # type: ignore[misc]
+    await until(lambda: taken)
+    assert taken == [20]
+    assert "somebody else's" in error_log[0].getMessage()
+
+
+def claimant(broker: Broker, since: int) -> BrokerBus:
+    """Somebody who waits long for others to say that address 1 is theirs."""
+    bus = open_bus(broker.url, 1, since)
+    assert isinstance(bus, BrokerBus)
+    bus._patience = PATIENCE
+    return bus
+
+
 async def test_nobody_there_is_an_error_that_says_so() -> None:
     for url in ("nats://127.0.0.1:1", "redis://user:secret@127.0.0.1:1"):
         bus = open_bus(url, 1)
         with pytest.raises(OSError, match=r"no (NATS|Redis) server at \w+://127.0.0.1:1: ") as info:
             await soon(bus.start(Recorder()))
         assert "secret" not in str(info.value)
+        assert "Timeout" not in str(info.value)  # it says no at once, and is asked again soon
 
 
 async def test_two_applications_on_one_broker_do_not_meet(broker: Broker) -> None:
@@ -268,3 +432,96 @@ async def test_what_is_none_of_ours_is_logged_and_hurts_nobody(
     assert error_log
     a.send(1, b"still here")
     await until(lambda: from_a.got == [(None, b"still here")])
+
+
+# --- what is kept ---------------------------------------------------------------------------
+
+
+async def test_scripts_that_come_and_go_leave_nothing(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsgroups.cluster.counting._MOST_PASSING", 6)
+    a, from_a = await join(1)
+    a.subscribe(b"c")
+    await soon(a.sync())
+    for number in range(10):
+        visitor, _ = await join(visitor_address())
+        await until(lambda visitor=visitor: visitor.peers.known.keys() == {1})
+        visitor.send(1, b"x")
+        visitor.publish(b"c", b"y")
+        await soon(visitor.stop())
+        await until(lambda number=number: len(from_a.got) == 2 * number + 2)
+    assert sum(map(len, a._following._followed.values())) <= 6
+    assert a.heard == {}
+
+
+async def test_rooms_that_come_and_go_while_it_is_away_leave_nothing(
+    broker: Broker, join: Join
+) -> None:
+    a, _ = await join(1)
+    b, from_b = await join(2)
+    for channel in (b"kept", b"left"):
+        b.subscribe(channel)
+    await soon(b.sync())
+    broker.kill()
+    await until(lambda: not a.is_connected and not b.is_connected)
+    for number in range(1000):
+        b.subscribe(b"%d" % number)
+        b.unsubscribe(b"%d" % number)
+        b.unsubscribe(b"kept")
+        b.subscribe(b"kept")
+    b.unsubscribe(b"left")
+    b.subscribe(b"new")
+    assert len(b._interest) == 2
+    await broker.restart()
+    await connected(a, b)
+    await soon(b.sync())
+    for channel in (b"left", b"7", b"kept", b"new"):
+        a.publish(channel, b"x")
+    await until(lambda: from_b.got == [(b"kept", b"x"), (b"new", b"x")])
+
+
+async def test_addresses_that_nobody_has_are_not_kept(
+    broker: Broker, join: Join, error_log: list[logging.LogRecord]
+) -> None:
+    a, _ = await join(1)
+    session = await a._open_session(a._url, lambda subject, payload: None)
+    body = encode_presence(Presence(1, False))
+    for address in (1 << 16, 1 << 29, (1 << 30) + 1024, (1 << 31) - 1):
+        for kind in (Kind.HELLO, Kind.BEAT, Kind.MESSAGE):
+            letter = Letter(kind, address, 1, a.incarnation, 1, 0, 1, body)
+            await session.publish([(a._own, *encode(letter, session.largest))])
+    await session.sync()
+    await soon(a.sync())
+    await session.close()
+    assert a.heard == {}
+    assert a._following._followed == {}
+    assert error_log
+
+
+def test_large_messages_of_somebody_who_does_not_know_us_arrive_each() -> None:
+    """Nothing of theirs is counted; all have the number 0."""
+    following = Following(1)
+    for data in (b"one" * 100, b"two" * 100):
+        letters = map(decode, encode(Letter(Kind.MESSAGE, 5, 9, 0, 0, 0, 1, data), 100))
+        assert [following.take(None, letter) for letter in letters][-1] == (data, 0)
+
+
+def test_parts_of_messages_that_never_end_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsgroups.cluster.counting.LARGEST_MESSAGE", 1000)
+    monkeypatch.setattr("wsgroups.cluster.counting._MOST_IN_PARTS", 3000)
+    following, part = Following(1), bytes(100)
+
+    def take(sender: int, number: int, index: int, parts: int) -> tuple[bytes | None, int]:
+        return following.take(
+            b"c", Letter(Kind.MESSAGE, sender, sender, 1, number, index, parts, part)
+        )
+
+    for sender in range(50):
+        for index in range(sender + 2):
+            take(sender, 1, index, 0xFFFF)
+        assert following._in_parts == sum(following._open.values()) <= 3000
+    # One that was given up is told as lost, and what comes then arrives.
+    assert take(49, 2, 0, 1) == (part, 1)
+    following.forget_channel(b"c")
+    assert following._in_parts == 0

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.brokers import BROKERS
 from tests.cluster.recording import Recorder
 from tests.cluster.test_bus import KINDS
 from tests.support import soon, until
+from wsgroups.cluster import broker as broker_module
 from wsgroups.cluster.bus import Bus
 from wsgroups.cluster.changes import (
     AGAIN,
     CHANGES,
     GUARD,
+    SNAPSHOT,
     Change,
     Guarding,
     decode_changes,
@@ -25,6 +28,7 @@ from wsgroups.cluster.changes import (
     encode_guarding,
 )
 from wsgroups.cluster.guarding import Guardian, Sets, Ward, choose_guardian, hear
+from wsgroups.cluster.kinds import open_bus
 
 ROOM = b"room"
 
@@ -57,6 +61,11 @@ class Worker(Recorder):
         super().received(data)
         if not self.deaf:
             hear(data, self.ward, self.guardian)
+
+    def gap(self, count: int) -> None:
+        super().gap(count)
+        self.ward.repeat_soon()
+        self.guardian.missed()
 
     def came(self, address: int) -> None:
         super().came(address)
@@ -306,6 +315,46 @@ async def test_after_a_loss_a_snapshot_follows(begin: Begin) -> None:
     assert other.acted == []
 
 
+async def test_who_hears_of_a_loss_does_not_trust_what_it_knows(begin: Begin) -> None:
+    ward, other = await begin(0, 1), await begin(1)
+    await settle(ward, other)
+    other.deaf = True
+    ward.let_out(1)  # and nothing follows from which it could be seen
+    await settle(ward, other)
+    other.deaf, ward.deaf = False, True
+    other.gap(1)
+    await settle(ward, other)
+    assert any(data[:2] == bytes([GUARD, AGAIN]) for _, data in ward.got)
+    await ward.die()
+    await until(lambda: (0, False) in other.heard)
+    await settle(other)
+    assert other.acted == []
+
+
+@pytest.mark.parametrize("kind", BROKERS)
+async def test_nobody_acts_for_who_has_stopped_while_the_broker_was_away(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(broker_module, "GONE_AFTER", 0.5)
+    with BROKERS[kind]() as broker:
+        workers = [Worker(open_bus(broker.url, address, 1), 1) for address in range(2)]
+        for worker in workers:
+            worker.open = {worker.bus.address}
+            await soon(worker.bus.start(worker))
+            worker.ward.want(True)
+        ward, other = workers
+        await settle(*workers)
+        broker.kill()
+        await until(lambda: not any(worker.bus.is_connected for worker in workers))  # type: ignore[attr-defined]
+        await ward.end()  # which calls its handlers itself
+        await asyncio.to_thread(broker.start)
+        await until(lambda: (0, False) in other.heard)
+        await settle(other)
+        assert other.acted == []
+        await other.bus.stop()
+
+
 async def test_who_wants_to_be_guarded_no_longer_is_forgotten(begin: Begin) -> None:
     ward, other = await begin(0, 1), await begin(1)
     await settle(ward, other)
@@ -425,3 +474,16 @@ async def test_nonsense_from_another_worker_is_no_reason_to_act(
     await settle(other)
     assert other.acted == []
     assert len(error_log) == 2
+
+
+async def test_workers_that_nobody_has_heard_of_are_not_kept_without_end(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsgroups.cluster.guarding._MOST_GUARDED", 4)
+    ward, other = await begin(0, 1), await begin(1)
+    await settle(ward, other)
+    for since in range(1000, 1100):
+        other.guardian.heard(Guarding(SNAPSHOT, 7, since, 0, encode_changes([(ROOM, 9, True)])))
+    assert len(other.guardian._guarded) <= 4
+    await ward.die()
+    await until(lambda: other.acted == [1])

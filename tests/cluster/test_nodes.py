@@ -1,5 +1,6 @@
 """Nodes on a broker: their numbers, what goes on without it, and how the end of one is noticed."""
 
+import asyncio
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ from wsgroups.cluster.bus import AddressTakenError
 from wsgroups.cluster.hub import Hub
 from wsgroups.cluster.letters import Kind
 from wsgroups.cluster.node import NodeBus, lease_node
+from wsgroups.policy import ServerConfig
+from wsgroups.server import supervisor as supervisor_module
+from wsgroups.server.supervisor import Supervisor
 
 Start = Callable[..., Service]
 
@@ -124,6 +128,26 @@ def test_a_node_that_gives_way_goes_on_with_another_number(broker: Broker, start
         with Program("-c", DEAF_NODE, broker.url, cwd=ROOT):
             wait_until(lambda: node_of(Visitor(clients, "room")) != 7)
         assert "somebody else's" in running.output
+
+
+async def test_a_node_without_a_number_looks_for_one_and_is_not_node_0(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, error_log: list[logging.LogRecord]
+) -> None:
+    """Its number was another's, and the broker is away when it asks for the next."""
+    monkeypatch.setattr(node_module, "_CLAIM", 0.1)
+    monkeypatch.setattr(supervisor_module, "_LEASE_AGAIN", 0.05)
+    supervisor = Supervisor(ServerConfig(bus=broker.url), [], None)
+    supervisor._broker = broker.url
+    supervisor._node = await soon(supervisor._lease_node(7))
+    broker.kill()
+    supervisor._relocate()
+    await until(lambda: len(error_log) > 1)
+    assert "no other node number yet" in error_log[0].getMessage()
+    assert supervisor._node.number == 7
+    await asyncio.to_thread(broker.start)
+    await until(lambda: supervisor._node is not None and supervisor._node.number != 7)
+    assert supervisor._node.number != 0
+    await supervisor._leave_node()
 
 
 # --- without the broker ---------------------------------------------------------------------------

@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import secrets
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from hashlib import blake2b
 from threading import RLock
 from typing import NamedTuple
 
 from wsgroups.cluster.bus import (
+    NODES,
     OUTBOX_LIMIT,
+    VISITORS,
     AddressTakenError,
     Bus,
     Receiver,
@@ -29,7 +32,7 @@ from wsgroups.cluster.bus import (
     is_visitor,
     report,
 )
-from wsgroups.cluster.counting import Following, Numbering
+from wsgroups.cluster.counting import Count, Following, Numbering
 from wsgroups.cluster.letters import (
     Ended,
     Kind,
@@ -45,7 +48,7 @@ from wsgroups.cluster.letters import (
 from wsgroups.cluster.outbox import Outbox
 from wsgroups.cluster.peers import Peers
 from wsgroups.cluster.session import OnPayload, Session, display, split_url
-from wsgroups.ids import WORKER_BITS
+from wsgroups.ids import NODE_BITS, WORKER_BITS
 
 logger = logging.getLogger("wsgroups")
 
@@ -56,11 +59,14 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0  # seconds between two attempts to conn
 _ANSWERS_WITHIN = 0.25  # seconds for those who are there to say so, on a network as it should be
 _REGATHER_WITHIN = 1.5  # seconds for the others to come back to a broker that was away
 _PATIENCE = 1.0  # seconds for what still waits, at the end
+_END_TASKS_AGAIN, _END_AGAIN = 0.1, 2.0  # seconds; the second is enough to close a connection
 _A_WRITE = 256 << 10  # bytes published at once
 _LOOK_BACK = 60.0  # seconds; older losses were told by what came after them
 _TAILS_EVERY = 1.0  # seconds, at least, between telling all channels how far we have counted
 _FORGET_AFTER = 600.0  # seconds that somebody is gone
 _LAST_WORKER = 0xFFFF  # addresses beyond are of those who have no sockets
+_LAST_NODE = NODES | (1 << NODE_BITS) - 1
+_MOST_ANSWERS = 1 << 16  # that wait: who asks faster than the broker takes them gets none
 
 
 OpenSession = Callable[[str, OnPayload], Awaitable[Session]]
@@ -131,7 +137,8 @@ class BrokerBus(Bus):
         self._incarnations: dict[int, int] = {}  # of the peers
         self.heard: dict[int, float] = {}
         self._channels: dict[bytes, bytes] = {}  # by subject: those we ask for
-        self._interest: dict[bytes, bool] = {}  # changed since the last write
+        # Likewise those of which we ask for the opposite since the last write.
+        self._interest: dict[bytes, bytes] = {}
         self._lock = RLock()
         self._receiver: Receiver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -144,6 +151,7 @@ class BrokerBus(Bus):
         self._is_busy = False
         self._is_idle = asyncio.Event()
         self._tails: asyncio.TimerHandle | None = None
+        self._tails_since = math.inf
 
     @property
     def peers(self) -> Peers:
@@ -181,13 +189,16 @@ class BrokerBus(Bus):
             logger.warning("%s; nothing goes to other nodes meanwhile", error)
         self._is_claiming = True
         self._keeper = asyncio.ensure_future(self._keep(session))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._patience):
-                await self._taken.wait()
-        self._is_claiming = False
-        if self._taken.is_set():
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    await self._taken.wait()
+                    raise AddressTakenError(f"address {self.address} is taken on this bus")
+        except BaseException:  # cancelled, too
             await self._leave()
-            raise AddressTakenError(f"address {self.address} is taken on this bus")
+            raise
+        finally:
+            self._is_claiming = False
 
     async def stop(self) -> None:
         """As of `Bus`."""
@@ -202,8 +213,7 @@ class BrokerBus(Bus):
     async def _leave(self) -> None:
         self._receiver = None
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
+            await _end([self._keeper], _END_AGAIN)
             self._keeper = None
         if self._tails is not None:
             self._tails.cancel()
@@ -226,9 +236,14 @@ class BrokerBus(Bus):
             finally:
                 self._session = None
                 self._is_idle.set()
-                await session.close()
+                closing = asyncio.ensure_future(session.close())
+                try:
+                    await asyncio.shield(closing)
+                finally:
+                    await closing  # to its end, also when we are told to stop in the middle of it
             is_new, since = False, time.monotonic() - _LOOK_BACK
             session = None
+            self._gap(0)
             logger.warning("%s is lost; nothing goes to other nodes meanwhile", name)
 
     async def _reconnect(self) -> Session:
@@ -254,10 +269,8 @@ class BrokerBus(Bus):
             await asyncio.wait([session.lost, *tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
             session.end()
-            self._wake.set()  # a client library may take a cancellation for its own
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            self._wake.set()
+            await _end(tasks, _END_TASKS_AGAIN)
             for task in tasks:
                 if not task.cancelled() and task.exception() is not None:
                     logger.debug("the connection to the broker ended by", exc_info=task.exception())
@@ -303,8 +316,12 @@ class BrokerBus(Bus):
     def _set_interest(self, channel: bytes, wanted: bool) -> None:
         if self._receiver is None:
             return
+        subject = self._subject_on(channel)
         with self._lock:
-            self._interest[channel] = wanted
+            if wanted == (subject in self._channels):
+                self._interest.pop(subject, None)  # rooms come and go while the broker is away
+            else:
+                self._interest[subject] = channel
         self._wake_up()
 
     async def drain(self) -> None:
@@ -328,10 +345,12 @@ class BrokerBus(Bus):
         if session is None:
             raise ConnectionError("the broker is not connected")
         done = asyncio.ensure_future(session.sync())
-        await asyncio.wait([done, session.lost], return_when=asyncio.FIRST_COMPLETED)
-        if not done.done() or done.exception() is not None:
+        try:
+            await asyncio.wait([done, session.lost], return_when=asyncio.FIRST_COMPLETED)
+            if not done.done() or done.cancelled() or done.exception() is not None:
+                raise ConnectionError("the broker is lost")
+        finally:
             done.cancel()
-            raise ConnectionError("the broker is lost")
 
     # --- out --------------------------------------------------------------------------------
 
@@ -348,17 +367,25 @@ class BrokerBus(Bus):
     def _letter(self, kind: Kind, data: bytes, epoch: int = 0, number: int = 0) -> Letter:
         return Letter(kind, self.address, self.incarnation, epoch, number, 0, 1, data)
 
-    def _queue(self, subject: bytes, letter: Letter) -> None:
-        if self._outbox.put(_Outgoing(subject, letter)):
+    def _queue(self, subject: bytes, letter: Letter, *, makes_room: bool = True) -> None:
+        if self._outbox.put(_Outgoing(subject, letter), makes_room=makes_room):
             self._wake_up()
+
+    def _queue_tail(self, subject: bytes, count: Count) -> None:
+        """Tell how far we have counted, behind all that is counted, of which nothing goes for it.
+
+        Under the lock of the numbers: no thread may have counted what it has not queued.
+        """
+        letter = self._letter(Kind.TAIL, b"", count.epoch, count.number)
+        self._queue(subject, letter, makes_room=False)
 
     def _tell(self, kind: Kind, subject: bytes, data: bytes = b"", epoch: int = 0) -> None:
         self._first.append(_Outgoing(subject, self._letter(kind, data, epoch)))
         self._is_busy = True
         self._wake.set()
 
-    def _tell_of_us(self, kind: Kind, subject: bytes, is_new: bool = False) -> None:
-        self._tell(kind, subject, encode_presence(Presence(self.since, is_new)))
+    def _tell_of_us(self, kind: Kind, subject: bytes) -> None:
+        self._tell(kind, subject, encode_presence(Presence(self.since, self._is_claiming)))
 
     def _wake_up(self) -> None:
         if threading.get_ident() == self._thread:
@@ -377,11 +404,12 @@ class BrokerBus(Bus):
         self._apply_interest()
         await session.subscribe([self._everybody, self._own, *self._channels])
         self._session = session
-        self._tell_of_us(Kind.HELLO, self._everybody, is_new)
+        self._tell_of_us(Kind.HELLO, self._everybody)
         if not is_new:
             await self._regather(session)
-            for subject, count in self._numbering.used_since(since):
-                self._queue(subject, self._letter(Kind.TAIL, b"", count.epoch, count.number))
+            with self._numbering.lock:
+                for subject, count in self._numbering.used_since(since):
+                    self._queue_tail(subject, count)
         while not session.lost.done():
             self._wake.clear()
             added, removed = self._apply_interest()
@@ -419,21 +447,16 @@ class BrokerBus(Bus):
 
     def _apply_interest(self) -> tuple[list[bytes], list[bytes]]:
         """Return the subjects that are to be asked for now, and those that are not any more."""
-        if not self._interest:
-            return [], []
-        with self._lock:
-            changed, self._interest = self._interest, {}
         added, removed = [], []
-        for channel, wanted in changed.items():
-            subject = self._subject_on(channel)
-            if wanted == (subject in self._channels):
-                continue
-            if wanted:
-                self._channels[subject] = channel
-                added.append(subject)
-            else:
-                self._following.forget_channel(self._channels.pop(subject))
-                removed.append(subject)
+        with self._lock:
+            for subject, channel in self._interest.items():
+                if subject in self._channels:
+                    self._following.forget_channel(self._channels.pop(subject))
+                    removed.append(subject)
+                else:
+                    self._channels[subject] = channel
+                    added.append(subject)
+            self._interest.clear()
         return added, removed
 
     def _tell_lost(self) -> None:
@@ -444,7 +467,7 @@ class BrokerBus(Bus):
             self._gap(lost)
 
     def _gap(self, count: int) -> None:
-        if count and self._receiver is not None:
+        if self._receiver is not None:
             self._receiver.gap(count)
 
     # --- signs of life ----------------------------------------------------------------------
@@ -465,7 +488,7 @@ class BrokerBus(Bus):
             for address, heard in list(self.heard.items()):
                 if now - max(heard, connected) > GONE_AFTER:
                     self._gone(address)
-                if now - heard > _FORGET_AFTER:
+                if now - max(heard, connected) > _FORGET_AFTER:
                     del self.heard[address]
                     self._following.forget_sender(address)
             await asyncio.sleep(BEAT)
@@ -490,6 +513,7 @@ class BrokerBus(Bus):
             letter = decode(payload)
             if letter.sender == self.address and letter.incarnation == self.incarnation:
                 return
+            _check_address(letter.sender)
             if letter.kind == Kind.MESSAGE or letter.kind == Kind.TAIL:
                 self._read(subject, letter)
             else:
@@ -504,10 +528,11 @@ class BrokerBus(Bus):
             if channel is None or self._is_near(letter.sender):
                 return
         data: bytes | None = None
+        is_passing = letter.sender not in self._incarnations
         if letter.kind == Kind.TAIL:
-            lost = self._following.tail(channel, letter)
+            lost = self._following.tail(channel, letter, is_passing=is_passing)
         else:
-            data, lost = self._following.take(channel, letter)
+            data, lost = self._following.take(channel, letter, is_passing=is_passing)
         if lost:
             logger.warning("%d messages of worker %d did not arrive here", lost, letter.sender)
             self._gap(lost)
@@ -534,7 +559,7 @@ class BrokerBus(Bus):
             if self._incarnations.get(letter.sender) == letter.incarnation:
                 self._gone(letter.sender)
         elif letter.sender == self.address:
-            if letter.kind == Kind.HELLO:
+            if letter.kind in (Kind.HELLO, Kind.BEAT):
                 self._defend(letter)
         elif letter.kind in (Kind.HELLO, Kind.BEAT):
             self._meet(letter)
@@ -547,18 +572,20 @@ class BrokerBus(Bus):
 
     def _meet(self, letter: Letter) -> None:
         address, subject = letter.sender, self._subject_of(letter.sender)
+        before = self.heard.get(address, -math.inf)
         if not is_visitor(address):
             self.heard[address] = self._now()
         count = self._numbering.count_of(subject)
         if address <= _LAST_WORKER and not self._is_near(address):
             self._come(address, letter.incarnation, decode_presence(letter.data).since)
             self._numbering.meet(subject, letter.incarnation)
-        if letter.kind == Kind.HELLO:
+        if letter.kind == Kind.HELLO and len(self._first) < _MOST_ANSWERS:
             self._tell_of_us(Kind.BEAT, subject)
             # Who comes back wants to know how much there was meanwhile.
             if count is not None and count.epoch == letter.incarnation:
-                self._queue(subject, self._letter(Kind.TAIL, b"", count.epoch, count.number))
-                self._tell_tails_soon()
+                with self._numbering.lock:
+                    self._queue_tail(subject, count)
+                self._tell_tails_soon(before)
 
     def _come(self, address: int, incarnation: int, since: int) -> None:
         before = self._incarnations.get(address)
@@ -579,17 +606,24 @@ class BrokerBus(Bus):
         if self._receiver is not None:
             report(self._receiver, address, is_there=is_there)
 
-    def _tell_tails_soon(self) -> None:
-        """Tell on all channels how far we have counted: once for all who come back at a time."""
-        if self._tails is None and self._loop is not None:
+    def _tell_tails_soon(self, heard: float) -> None:
+        """Tell on all channels how far we have counted: once for all who come back at a time.
+
+        Args:
+            heard: when the one who comes back was heard last, by the loop's clock.
+        """
+        assert self._loop is not None
+        self._tails_since = min(self._tails_since, heard - _LOOK_BACK)
+        if self._tails is None:
             self._tails = self._loop.call_later(_TAILS_EVERY, self._tell_tails)
 
     def _tell_tails(self) -> None:
         self._tails = None
-        since = time.monotonic() - _LOOK_BACK
+        since = time.monotonic() - (self._now() - self._tails_since)
+        self._tails_since = math.inf
         with self._numbering.lock:
             for subject, count in self._numbering.used_since(since, channels_only=True):
-                self._queue(subject, self._letter(Kind.TAIL, b"", count.epoch, count.number))
+                self._queue_tail(subject, count)
 
     # --- one address, one owner ---------------------------------------------------------------
 
@@ -599,12 +633,30 @@ class BrokerBus(Bus):
         ours = (self._is_claiming, self.since, self.incarnation)
         if ours < (theirs.is_new, theirs.since, letter.incarnation):
             self._tell(Kind.TAKEN, self._own, epoch=letter.incarnation)
-        elif not self._is_claiming:
+        elif self._is_claiming:  # the other one may have come too late to hear us say so
+            self._give_way()
+        else:
             self._tell_of_us(Kind.HELLO, self._everybody)  # which makes the other one defend it
 
     def _give_way(self) -> None:
+        if self._taken.is_set():
+            return
         self._taken.set()
         if not self._is_claiming:
             logger.error("address %d is somebody else's, who had it before", self.address)
             if self._on_taken is not None:
                 self._on_taken()
+
+
+def _check_address(address: int) -> None:
+    """Raise ValueError for an address that nobody can have."""
+    if _LAST_WORKER < address < NODES or _LAST_NODE < address < VISITORS:
+        raise ValueError(f"nobody has the address {address}")
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]], again: float) -> None:
+    """Cancel tasks, every so many seconds: a client library may take a cancellation for its own."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=again)

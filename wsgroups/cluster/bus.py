@@ -17,6 +17,7 @@ logger = logging.getLogger("wsgroups")
 
 OUTBOX_LIMIT = 8 << 20  # bytes that wait for a bus that does not take them; then the oldest go
 LARGEST_MESSAGE = 64 << 20  # bytes of one message
+NODES = 1 << 30  # addresses from here on are of nodes themselves, by their numbers
 VISITORS = 1 << 31  # addresses from here on are of visitors
 
 
@@ -34,7 +35,10 @@ class Receiver(Protocol):
         """A message was published, by another worker, on a channel subscribed to."""
 
     def gap(self, count: int) -> None:
-        """So many messages from or to this worker were dropped since the last call."""
+        """So many messages from or to this worker were dropped since the last call.
+
+        0: the way to others is cut. How many that has cost is told when it is known.
+        """
 
     def came(self, address: int) -> None:
         """A worker is there: also called for those that were there at the start."""

@@ -6,8 +6,11 @@ import itertools
 import time
 from threading import RLock
 
+from wsgroups.cluster.bus import LARGEST_MESSAGE
 from wsgroups.cluster.letters import Letter
 
+_MOST_PASSING = 1 << 12  # counts of senders that are no workers we know: those of scripts
+_MOST_IN_PARTS = 4 * LARGEST_MESSAGE  # bytes of messages whose other parts have not come
 _MOST_COUNTS = 1 << 16  # beside those of workers; then those that rested longest go
 
 
@@ -116,64 +119,106 @@ class Following:
     def __init__(self, incarnation: int) -> None:
         self._incarnation = incarnation
         self._followed: dict[bytes | None, dict[int, _Followed]] = {}
+        self._passing: dict[tuple[bytes | None, int], None] = {}  # in the order in which they came
+        self._open: dict[_Followed, int] = {}  # bytes of those that have parts, likewise
+        self._in_parts = 0
 
-    def take(self, channel: bytes | None, letter: Letter) -> tuple[bytes | None, int]:
+    def take(
+        self, channel: bytes | None, letter: Letter, *, is_passing: bool = False
+    ) -> tuple[bytes | None, int]:
         """Return the message that is complete with a letter, and how many are missing before it.
 
         What has come before is left out.
+
+        Args:
+            channel: it came on; None: it was sent to us.
+            letter: what has come.
+            is_passing: its sender may never be heard of again, nor its leaving.
         """
-        if channel is None and letter.epoch != self._incarnation and letter.parts == 1:
-            return letter.data, 0  # of somebody who did not know us when he wrote
-        state = self._state(channel, letter)
+        if channel is None and letter.epoch != self._incarnation:
+            # Of somebody who did not know us when he wrote: not counted.
+            if letter.parts == 1:
+                return letter.data, 0
+            if letter.part == 0:
+                self._drop(self._followed.get(None, {}).pop(letter.sender, None))
+        state = self._state(channel, letter, is_passing=is_passing)
         lost = letter.number - state.expected
         if lost < 0:
             return None, 0
         if lost:
             state.expected = letter.number
-            state.parts = None
+            self._drop(state)
         if letter.parts > 1:
             return self._take_part(state, letter), lost
         state.expected += 1
         return letter.data, lost
 
     def _take_part(self, state: _Followed, letter: Letter) -> bytes | None:
-        parts, state.parts = state.parts or [], None
+        parts = state.parts or []
         if letter.part != len(parts):
+            self._drop(state)
             return None  # one is missing: it is counted with what comes next, or the tail
         parts.append(letter.data)
-        if len(parts) < letter.parts:
-            state.parts = parts
-            return None
-        state.expected += 1
-        return b"".join(parts)
+        if len(parts) == letter.parts:
+            self._drop(state)
+            state.expected += 1
+            return b"".join(parts)
+        state.parts = parts
+        self._open[state] = self._open.get(state, 0) + len(letter.data)
+        self._in_parts += len(letter.data)
+        if self._open[state] > LARGEST_MESSAGE:
+            self._drop(state)
+        while self._in_parts > _MOST_IN_PARTS:
+            self._drop(next(iter(self._open)))  # whoever began it may be gone
+        return None
 
-    def tail(self, channel: bytes | None, letter: Letter) -> int:
+    def _drop(self, state: _Followed | None) -> None:
+        """Keep no parts of a message any longer."""
+        if state is not None:
+            self._in_parts -= self._open.pop(state, 0)
+            state.parts = None
+
+    def tail(self, channel: bytes | None, letter: Letter, *, is_passing: bool = False) -> int:
         """Return how many are missing, now that the last number is known."""
         if channel is None and letter.epoch != self._incarnation:
             return 0
-        state = self._state(channel, letter, after=1)
+        state = self._state(channel, letter, after=1, is_passing=is_passing)
         lost = letter.number + 1 - state.expected
         if lost <= 0:
             return 0
         state.expected = letter.number + 1
-        state.parts = None
+        self._drop(state)
         return lost
 
-    def _state(self, channel: bytes | None, letter: Letter, after: int = 0) -> _Followed:
+    def _state(
+        self, channel: bytes | None, letter: Letter, after: int = 0, *, is_passing: bool
+    ) -> _Followed:
         senders = self._followed.setdefault(channel, {})
         identity = letter.incarnation << 32 | letter.epoch
         state = senders.get(letter.sender)
         if state is None or state.identity != identity:
+            self._drop(state)
             is_known = channel is None and letter.epoch == self._incarnation
             begin = 1 if is_known else letter.number + after
             state = senders[letter.sender] = _Followed(identity, begin)
+            if is_passing:
+                self._let_pass(channel, letter.sender)
         return state
+
+    def _let_pass(self, channel: bytes | None, sender: int) -> None:
+        """Follow one more of those that come and go, in place of the one that came first."""
+        self._passing[channel, sender] = None
+        if len(self._passing) > _MOST_PASSING:
+            first, gone = next(iter(self._passing))
+            del self._passing[first, gone]
+            self._drop(self._followed.get(first, {}).pop(gone, None))
 
     def forget_channel(self, channel: bytes) -> None:
         """It is not subscribed to any more."""
-        self._followed.pop(channel, None)
+        for state in self._followed.pop(channel, {}).values():
+            self._drop(state)
 
     def forget_sender(self, sender: int) -> None:
         """It is gone for good."""
         for senders in self._followed.values():
-            senders.pop(sender, None)
+            self._drop(senders.pop(sender, None))

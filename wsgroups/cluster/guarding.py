@@ -29,6 +29,7 @@ from wsgroups.cluster.changes import (
 logger = logging.getLogger("wsgroups")
 
 _A_MESSAGE = 50_000  # changes of a snapshot sent at once
+_MOST_GUARDED = 1 << 12  # beyond, those are forgotten that are not there
 _NOT_AGAIN_BEFORE = 1.0  # seconds from one snapshot for want of something to the next
 
 Sets = Mapping[bytes, Collection[int]]
@@ -182,13 +183,19 @@ class _Guarded:
         sets: ids by label.
         is_known: False when something was missed, until the next snapshot.
         asked: when a snapshot was asked for last.
+        asking: asks for the next one.
     """
 
     def __init__(self) -> None:
         self.sets: dict[bytes, set[int]] = {}
         self.is_known = False
         self.asked = 0.0
+        self.asking: asyncio.TimerHandle | None = None
         self._next = 0
+
+    def forget(self) -> None:
+        """Something may have been missed."""
+        self.sets, self.is_known = {}, False
 
     def take(self, message: Guarding) -> None:
         """Take a snapshot or changes.
@@ -244,12 +251,22 @@ class Guardian:
             return
         if message.since <= self._acted.get(message.address, -1):
             return  # it was late
+        if key not in self._guarded and len(self._guarded) >= _MOST_GUARDED:
+            known = self._bus.peers.known
+            for other in [key for key in self._guarded if known.get(key[0]) != key[1]]:
+                del self._guarded[other]
         guarded = self._guarded.setdefault(key, _Guarded())
         try:
             guarded.take(message)
         finally:
             if not guarded.is_known:
-                self._ask_again(message.address, guarded)
+                self._ask_again(key)
+
+    def missed(self) -> None:
+        """Messages were lost, perhaps such as say what has closed: ask everybody again."""
+        for key, guarded in self._guarded.items():
+            guarded.forget()
+            self._ask_again(key)
 
     def left(self, address: int) -> None:
         """A worker has ended."""
@@ -259,6 +276,9 @@ class Guardian:
 
     def stop(self) -> None:
         """Guard nobody any more."""
+        for guarded in self._guarded.values():
+            if guarded.asking is not None:
+                guarded.asking.cancel()
         self._guarded.clear()
 
     async def _act(self, address: int) -> None:
@@ -277,13 +297,23 @@ class Guardian:
             else:
                 logger.warning("what was open in worker %d is lost with it", address)
 
-    def _ask_again(self, address: int, guarded: _Guarded) -> None:
-        """Ask for a snapshot, but not for one after the other."""
-        now = asyncio.get_running_loop().time()
-        if now - guarded.asked >= _NOT_AGAIN_BEFORE:
-            guarded.asked = now
+    def _ask_again(self, key: tuple[int, int]) -> None:
+        """Ask for a snapshot soon, but not for one after the other."""
+        guarded = self._guarded[key]
+        if guarded.asking is None:
+            loop = asyncio.get_running_loop()
+            wait = max(0.0, guarded.asked + _NOT_AGAIN_BEFORE - loop.time())
+            guarded.asking = loop.call_later(wait, self._ask, key)
+
+    def _ask(self, key: tuple[int, int]) -> None:
+        guarded = self._guarded.get(key)
+        if guarded is None:
+            return
+        guarded.asking = None
+        if not guarded.is_known:
+            guarded.asked = asyncio.get_running_loop().time()
             message = Guarding(AGAIN, self._bus.address, self._since)
-            self._bus.send(address, encode_guarding(message))
+            self._bus.send(key[0], encode_guarding(message))
 
 
 def hear(data: bytes, ward: Ward, guardian: Guardian) -> None:

@@ -32,14 +32,17 @@ class NatsSession(Session):
         client = _Client(on_payload)
         session = cls(client)
         client.on_lost = session.end
-        scheme, _, hosts = url.partition("://")
+        scheme, _, names = url.partition("://")
+        hosts = names.rstrip("/").split(",")
         try:
             async with asyncio.timeout(CONNECT_WITHIN):
                 await client.connect(
-                    [f"{scheme}://{host}" for host in hosts.rstrip("/").split(",")],
+                    [f"{scheme}://{host}" for host in hosts],
                     name="wsgroups",
                     allow_reconnect=False,  # it would send again what the server may have
-                    connect_timeout=CONNECT_WITHIN,  # type: ignore[arg-type]
+                    max_reconnect_attempts=1,  # that is two of each, at once: who tries for longer
+                    reconnect_time_wait=0,  # than that is late when the server comes back
+                    connect_timeout=CONNECT_WITHIN / (1 + len(hosts)),  # type: ignore[arg-type]
                     error_cb=_ignore,
                     no_echo=True,
                     ping_interval=_NEVER,  # somebody else looks whether the server is there
@@ -71,6 +74,8 @@ class NatsSession(Session):
     async def publish(self, payloads: list[tuple[bytes, bytes]]) -> None:
         """As of `Session`."""
         for subject, payload in payloads:
+            if self.lost.done():  # the library takes a cancellation for a timeout, and goes on
+                raise ConnectionError("the connection is given up")
             await self._client.publish(subject.decode(), payload)
             self._unconfirmed += len(payload)
         if self._unconfirmed >= _UNCONFIRMED:
@@ -124,7 +129,9 @@ class _Client(Client):
         answered = asyncio.get_running_loop().create_future()
         self._pongs.append(answered)
         await self.tell(b"PING\r\n")
-        await answered
+        # Its PONG comes even when nobody waits any more; the library stops reading on a future that
+        # takes no result then.
+        await asyncio.shield(answered)
 
     def abort(self) -> None:
         """Close the socket, whatever waits to be written."""

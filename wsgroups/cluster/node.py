@@ -7,13 +7,12 @@ import random
 from collections.abc import Callable
 
 from wsgroups.cluster.broker import BrokerBus
-from wsgroups.cluster.bus import AddressTakenError, Bus, Receiver, is_visitor
+from wsgroups.cluster.bus import NODES, AddressTakenError, Bus, Receiver, is_visitor
 from wsgroups.cluster.kinds import session_of
 from wsgroups.cluster.peers import Peers
 from wsgroups.cluster.unix import UnixBus
 from wsgroups.ids import NODE_BITS, WORKER_BITS
 
-_NODES = 1 << 30  # addresses from here on are of nodes themselves
 _MOST = 1 << NODE_BITS
 # Seconds for the node that has a number to say so: it may itself be just coming back to the broker.
 _CLAIM = 2.0
@@ -168,12 +167,12 @@ async def lease_node(
     while free:
         number = random.choice(tuple(free))
         bus = BrokerBus(
-            url, session_of(url), _NODES | number, since, patience=_CLAIM, on_taken=on_taken
+            url, session_of(url), NODES | number, since, patience=_CLAIM, on_taken=on_taken
         )
         try:
             await bus.start(_Deaf())
         except AddressTakenError:
-            free -= {number, *(address & ~_NODES for address in bus.heard if address & _NODES)}
+            free -= {number, *(address & ~NODES for address in bus.heard if address & NODES)}
         else:
             return NodeLease(bus, number)
     if wanted is not None:

@@ -30,15 +30,22 @@ class Outbox(Generic[Item]):
         self._items: deque[Item] = deque()
         self._lock = RLock()  # a `__del__` may run anywhere, and send
 
-    def put(self, item: Item) -> bool:
-        """Append a message; True when there was none, so that somebody has to be woken."""
+    def put(self, item: Item, *, makes_room: bool = True) -> bool:
+        """Append a message; True when there was none, so that somebody has to be woken.
+
+        Args:
+            item: the message.
+            makes_room: others have to go when there are too many bytes; without, only when there
+                are twice as many.
+        """
         with self._lock:
             items = self._items
             was_empty = not items
             items.append(item)
             self.size += self._size_of(item)
-            if self.size > self._limit:
-                while self.size > self._limit and len(items) > 1:
+            limit = self._limit if makes_room else 2 * self._limit
+            if self.size > limit:
+                while self.size > limit and len(items) > 1:
                     self.size -= self._size_of(items.popleft())
                     self.dropped += 1
             return was_empty

@@ -29,6 +29,7 @@ logger = logging.getLogger("wsgroups")
 _SHORT_LIFE = 10.0  # seconds; a worker that ends sooner makes its successor wait
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds, doubled from the one to the other
 _FAILING = 5  # workers in a row that ended soon
+_LEASE_AGAIN = 1.0  # from one attempt to have another node number to the next
 _BEYOND_DRAIN = 5.0  # seconds that a worker may take to stop beside its drain
 
 
@@ -190,10 +191,15 @@ class Supervisor:
             self._relocating = asyncio.ensure_future(self._take_another_number())
 
     async def _take_another_number(self) -> None:
-        before, self._node = self._node, None
-        if before is not None:
-            await before.close()
-        self._node = await self._lease_node(None)
+        if self._node is not None:
+            await self._node.close()  # and kept until there is another: 0 is everybody's
+        while True:
+            try:
+                self._node = await self._lease_node(None)
+                break
+            except OSError as error:
+                logger.error("no other node number yet: %s", error)
+                await asyncio.sleep(_LEASE_AGAIN)
         logger.error("this node has number %d now; its workers are replaced", self._node.number)
         self._roll()
 

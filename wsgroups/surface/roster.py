@@ -218,9 +218,10 @@ class Roster:
             self._guardian.left(address)
 
     def gap(self) -> None:
-        """Messages were lost, perhaps to the guardian."""
-        if self._ward is not None:
+        """Messages were lost, perhaps to the guardian, or from whom we guard."""
+        if self._ward is not None and self._guardian is not None:
             self._ward.repeat_soon()
+            self._guardian.missed()
 
     def heard(self, data: bytes) -> None:
         """A message between a worker and its guardian has come.
