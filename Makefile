@@ -15,7 +15,7 @@ ROUNDS ?= 1
 SANITIZED := build/asan
 ASAN_SECONDS ?= 60
 
-.PHONY: demo redis test test-portable wheel test-wheel test-all check docs format bench scale asan fuzz soak outage autobahn browser-test install clean
+.PHONY: demo redis test test-cluster test-portable wheel test-wheel test-all check docs format bench scale asan fuzz soak outage autobahn browser-test install clean
 
 install: $(STAMP)
 
@@ -31,11 +31,14 @@ redis:
 demo: install  ## start the chat and print its address
 	$(BIN)/python -m wsgroups examples.chat.app:handle --port $(PORT)
 
-test: install redis  ## every change: minutes, on all cores
-	$(BIN)/python -m pytest -n auto
+test: install  ## every change: minutes, on all cores
+	$(BIN)/python -m pytest -n auto -m "not broker"
 
-test-portable: install redis  ## the same with every server on the portable driver
-	$(BIN)/python -m pytest -n auto --driver transports
+test-cluster: install redis  ## several machines, on real brokers: NATS and Redis
+	$(BIN)/python -m pytest -n auto -m broker
+
+test-portable: install  ## the same with every server on the portable driver
+	$(BIN)/python -m pytest -n auto -m "not broker" --driver transports
 
 NOX = $(BIN)/pip install --quiet 'wsgroups[dist]' && $(BIN)/nox
 
