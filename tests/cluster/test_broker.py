@@ -460,7 +460,7 @@ async def test_what_answers_may_be_something_else(scheme: str, answer: bytes) ->
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    with pytest.raises(OSError, match="no (NATS|Redis) server at"):
+    with pytest.raises(OSError, match=r"no (NATS|Redis) server at"):
         await soon(open_bus(f"{scheme}://{host}:{port}", 1).start(Recorder()))
     server.close()
     await server.wait_closed()
