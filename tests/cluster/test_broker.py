@@ -16,7 +16,7 @@ from wsgroups.cluster import broker as broker_module
 from wsgroups.cluster.broker import BrokerBus
 from wsgroups.cluster.bus import OUTBOX_LIMIT, AddressTakenError, visitor_address
 from wsgroups.cluster.counting import Following
-from wsgroups.cluster.kinds import open_bus
+from wsgroups.cluster.kinds import open_bus, session_of
 from wsgroups.cluster.letters import Kind, Letter, Presence, decode, encode, encode_presence
 
 Join = Callable[..., Awaitable[tuple[BrokerBus, Recorder]]]
@@ -432,6 +432,38 @@ async def test_what_is_none_of_ours_is_logged_and_hurts_nobody(
     assert error_log
     a.send(1, b"still here")
     await until(lambda: from_a.got == [(None, b"still here")])
+
+
+async def test_whatever_ends_the_reading_ends_the_connection(
+    broker: Broker, error_log: list[logging.LogRecord]
+) -> None:
+    def fail(subject: bytes, payload: bytes) -> None:
+        raise RuntimeError("a slip")
+
+    session = await session_of(broker.url)(broker.url, fail)
+    await session.subscribe([b"%d" % number for number in range(2500)])
+    other = await session_of(broker.url)(broker.url, fail)
+    await other.publish([(b"2499", b"x")])
+    await soon(session.lost)
+    assert error_log
+    await session.close()
+    await other.close()
+
+
+@pytest.mark.parametrize("scheme", ["nats", "redis"])
+@pytest.mark.parametrize("answer", [b":x\r\n", b"INFO [\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+async def test_what_answers_may_be_something_else(scheme: str, answer: bytes) -> None:
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    with pytest.raises(OSError, match=r"no (NATS|Redis) server at"):
+        await soon(open_bus(f"{scheme}://{host}:{port}", 1).start(Recorder()))
+    server.close()
+    await server.wait_closed()
 
 
 # --- what is kept ---------------------------------------------------------------------------

@@ -459,6 +459,17 @@ def test_where_no_server_is_it_says_how_to_start_one(tmp_path: Path, kind: str) 
         pass
 
 
+async def test_the_password_of_a_broker_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="is no bus") as wrong:
+        Cluster("natss://me:secret@localhost")
+    assert "secret" not in str(wrong.value)
+    monkeypatch.setattr("wsgroups.cluster.visitor._REACHED_WITHIN", 0.0)
+    with pytest.raises(BusUnreachableError, match=r"nats://127\.0\.0\.1:1 does not") as away:
+        async with Cluster("nats://me:secret@127.0.0.1:1"):
+            pass
+    assert "secret" not in str(away.value)
+
+
 async def test_a_socket_that_is_no_hub_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from wsgroups.cluster.session import CONNECT_WITHIN, OnPayload, Session, display
+from wsgroups.cluster.session import CONNECT_WITHIN, OnPayload, Session, batches, display
 
 _UNCONFIRMED = 1 << 20  # bytes that the server may not have read yet
 _CLOSE_WITHIN = 0.2  # seconds; all that matters was confirmed before
@@ -58,11 +58,13 @@ class NatsSession(Session):
 
     async def subscribe(self, subjects: Iterable[bytes]) -> None:
         """As of `Session`."""
-        for subject in subjects:
-            if subject not in self._numbers:
-                self._last += 1
-                self._numbers[subject] = self._last
-                await self._client.tell(b"SUB %b %d\r\n" % (subject, self._last))
+        new = [subject for subject in subjects if subject not in self._numbers]
+        for batch in batches(new):  # a task of the library's is woken for each
+            first = self._last + 1
+            self._last += len(batch)
+            self._numbers.update(zip(batch, range(first, self._last + 1), strict=True))
+            lines = [b"SUB %b %d\r\n" % (subject, self._numbers[subject]) for subject in batch]
+            await self._client.tell(b"".join(lines))
 
     async def unsubscribe(self, subjects: Iterable[bytes]) -> None:
         """As of `Session`."""
@@ -119,6 +121,13 @@ class _Client(Client):
     async def _process_op_err(self, e: Exception) -> None:
         self.on_lost()
 
+    async def _read_loop(self) -> None:
+        """Whatever ends the reading ends the connection: some errors the library tells nobody."""
+        try:
+            await super()._read_loop()
+        finally:
+            self.on_lost()
+
     async def tell(self, line: bytes) -> None:
         """Send a line of the protocol, behind all that was sent before."""
         await self._send_command(line)
@@ -135,8 +144,9 @@ class _Client(Client):
 
     def abort(self) -> None:
         """Close the socket, whatever waits to be written."""
-        if self._transport is not None:
-            self._transport.close()  # type: ignore[no-untyped-call]
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
 
 
 def _nothing() -> None:

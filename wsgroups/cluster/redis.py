@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import secrets
 from collections.abc import Iterable
 
@@ -14,10 +15,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from wsgroups.cluster.bus import LARGEST_MESSAGE
-from wsgroups.cluster.session import CONNECT_WITHIN, OnPayload, Session, display
+from wsgroups.cluster.session import CONNECT_WITHIN, OnPayload, Session, batches, display
+
+logger = logging.getLogger("wsgroups")
 
 _CLOSE_WITHIN = 0.2  # seconds; all that matters was confirmed before
-_AT_ONCE = 1000  # subjects in one command
 
 
 class RedisSession(Session):
@@ -55,7 +57,7 @@ class RedisSession(Session):
                 session._unconfirmed = 1
                 session._reader = asyncio.ensure_future(session._read())
                 await session._confirm()
-        except (RedisError, OSError, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError) as error:  # what answers may be no Redis
             await session.close()
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -65,14 +67,14 @@ class RedisSession(Session):
 
     async def subscribe(self, subjects: Iterable[bytes]) -> None:
         """As of `Session`."""
-        for batch in _batches(subjects):
+        for batch in batches(subjects):
             self._unconfirmed += len(batch)
             await self._pubsub.subscribe(*batch)
         await self._confirm()
 
     async def unsubscribe(self, subjects: Iterable[bytes]) -> None:
         """As of `Session`."""
-        for batch in _batches(subjects):
+        for batch in batches(subjects):
             self._unconfirmed += len(batch)
             await self._pubsub.unsubscribe(*batch)
         await self._confirm()
@@ -116,6 +118,8 @@ class RedisSession(Session):
                     self._on_payload(subject, payload)
         except (RedisError, OSError):
             pass
+        except Exception:
+            logger.exception("what Redis has sent could not be read")
         finally:
             self.end()
 
@@ -129,10 +133,3 @@ class RedisSession(Session):
                 await self._pubsub.aclose()  # type: ignore[no-untyped-call]
                 await self._client.aclose(close_connection_pool=True)
         self.end()
-
-
-def _batches(subjects: Iterable[bytes]) -> Iterable[list[bytes]]:
-    """Cut what a command would take all at once."""
-    left = iter(subjects)
-    while batch := list(itertools.islice(left, _AT_ONCE)):
-        yield batch

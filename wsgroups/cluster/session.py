@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from itertools import islice
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 CONNECT_WITHIN = 2.0  # seconds
+_AT_ONCE = 1000  # subjects in one command
 
 OnPayload = Callable[[bytes, bytes], None]
 
@@ -58,6 +60,13 @@ class Session(ABC):
         """Note that the connection is gone."""
         if not self.lost.done():
             self.lost.set_result(None)
+
+
+def batches(subjects: Iterable[bytes]) -> Iterable[list[bytes]]:
+    """Cut what a command would take all at once."""
+    left = iter(subjects)
+    while batch := list(islice(left, _AT_ONCE)):
+        yield batch
 
 
 def split_url(url: str) -> tuple[str, str]:

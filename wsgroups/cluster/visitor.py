@@ -16,6 +16,7 @@ from wsgroups.cluster.describing import (
 from wsgroups.cluster.kinds import open_bus
 from wsgroups.cluster.messages import Answer, Key, Many, decode_sent, encode_many
 from wsgroups.cluster.owners import Owners
+from wsgroups.cluster.session import display
 from wsgroups.enums import SendResult
 from wsgroups.errors import BusUnreachableError
 
@@ -38,6 +39,7 @@ class Visitor:
     def __init__(self, url: str) -> None:
         open_bus(url, 0)  # which says what is wrong with it
         self._url = url
+        self._name = display(url)  # without the password
         self._place: _Place | None = None
         self._opening: asyncio.Lock | None = None
 
@@ -92,11 +94,11 @@ class Visitor:
                 yield place
         except TimeoutError:
             raise BusUnreachableError(
-                f"the bus {self._url} takes nothing: does its server stand still?"
+                f"the bus {self._name} takes nothing: does its server stand still?"
             ) from None
         except ConnectionError:
             raise BusUnreachableError(
-                f"the bus {self._url} was lost before it said what it did: its server has ended"
+                f"the bus {self._name} was lost before it said what it did: its server has ended"
             ) from None
 
     async def _find_place(self) -> _Place:
@@ -114,9 +116,9 @@ class Visitor:
             async with asyncio.timeout(_REACHED_WITHIN):
                 await place.bus.start(place)
         except TimeoutError:
-            raise BusUnreachableError(f"the bus {self._url} does not answer") from None
+            raise BusUnreachableError(f"the bus {self._name} does not answer") from None
         except OSError as error:
-            raise BusUnreachableError(_explained(self._url, error)) from None
+            raise BusUnreachableError(_explained(self._name, error)) from None
         return place
 
     def _lost(self) -> None:
