@@ -29,7 +29,8 @@ class Endings:
         self.disconnected: Counter[int] = Counter()
         self.codes: Counter[int] = Counter()
         self.doomed: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        self.handle = Handle(close_timeout=2.0)
+        # No pings: the clients that stay expect nothing but the Close frame, however long it takes.
+        self.handle = Handle(close_timeout=2.0, ping_interval=None)
         self.handle.get("/ws")(self.enter)
         self.handle.websocket("endings")(self.obey)
         self.handle.websocket_disconnect("endings")(self.part)

@@ -157,6 +157,7 @@ cdef class Connection(Stream):
 
     # Input.
     cdef int decode(self, FrameInput* source) except -1
+    cdef Intake* intake(self) noexcept
     cdef int walk(self, Intake* intake) except -1
     cdef bint is_enough(self, Intake* intake) except -1
     cdef int hold(self, FrameInput* source) except -1

@@ -473,6 +473,13 @@ cdef class Connection(Stream):
             self.pause()
         return 0
 
+    cdef Intake* intake(self) noexcept:
+        """What is being decoded in this turn; NULL when that is not this connection's."""
+        cdef Intake* found = <Intake*> self.driver.intake
+        if found == NULL or found.owner != <PyObject*> self:
+            return NULL
+        return found
+
     cdef int walk(self, Intake* intake) except -1:
         """Handle frames until that is enough, or a task is to make the call that is pulled."""
         cdef FrameEvent event
@@ -610,7 +617,7 @@ cdef class Connection(Stream):
         """A compressed message: inflate it, up to the limit and no further."""
         cdef FrameEvent inflated
         cdef uint8_t state = UTF8_START
-        cdef Intake* intake = <Intake*> self.driver.intake
+        cdef Intake* intake = self.intake()
         cdef bytes payload = PyBytes_FromStringAndSize(<char*> event.data, event.size)
         if self.state != STATE_OPEN:
             return 0
@@ -618,7 +625,7 @@ cdef class Connection(Stream):
             payload = self.deflate.inflate(payload, self.group.limits.max_message_size)
         except InflateError as error:
             return self.fail(error.close_code, str(error))
-        if intake != NULL and intake.owner == <PyObject*> self:
+        if intake != NULL:
             intake.left -= <int> min(<Py_ssize_t> EVENTS_A_TURN, len(payload) // INFLATED_A_TURN)
         inflated.kind = <EventKind> (event.kind - EVENT_FAIL)
         inflated.data = <uint8_t*> PyBytes_AS_STRING(payload)
@@ -1009,7 +1016,7 @@ cdef class Connection(Stream):
     cdef int enqueue_behind(self, object function, tuple arguments) except -1:
         """Have a function called in the task that there is already."""
         if self.runner is None:
-            if self.driver.pulling and self.driver.pulled is None:
+            if self.driver.pulling and self.driver.pulled is None and self.intake() != NULL:
                 self.driver.pulled = (function, arguments)
                 return 0
             self.make_runner()
@@ -1046,8 +1053,8 @@ cdef class Connection(Stream):
         As long as its handlers do not suspend, the task goes on with the frames of this turn where
         the last one has left off: one task for a burst, and everything in the order of the input.
         """
-        cdef Intake* intake = <Intake*> self.driver.intake
-        if not self.attempting or intake == NULL or intake.owner != <PyObject*> self:
+        cdef Intake* intake = self.intake()
+        if intake == NULL or not self.attempting:
             return None
         self.driver.pulling = True
         try:
