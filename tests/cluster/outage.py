@@ -8,6 +8,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 from rich.console import Console
@@ -59,6 +60,9 @@ class Talk:
                 self._bus.send(2, data)
                 self._bus.publish(CHANNEL, data)
             await asyncio.sleep(0.001)
+
+    def has_sent(self, count: int) -> bool:
+        return self.sent > count
 
     def stop(self) -> None:
         self._task.cancel()
@@ -114,8 +118,8 @@ async def restart_often(pair: Pair) -> dict[str, str]:
     talk = Talk(pair.a)
     times = []
     for _ in range(RESTARTS):
-        before = talk.sent
-        await until(lambda before=before: talk.sent > before + 2000)
+        enough = talk.sent + 2000
+        await until(partial(talk.has_sent, enough))
         await pair.broker.restart()
         times.append(await until(lambda: pair.is_whole))
     await asyncio.sleep(1)

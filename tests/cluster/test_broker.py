@@ -374,7 +374,7 @@ async def test_two_at_one_address_find_out_by_their_signs_of_life(
         deaf.setattr(BrokerBus, "_defend", lambda self, letter: None)
         for since in (10, 20):
             bus, _ = await join(1, since)
-            bus._on_taken = lambda since=since: taken.append(since)  # type: ignore[misc]
+            bus._on_taken = lambda since=since: taken.append(since)
     await until(lambda: taken)
     assert taken == [20]
     assert "somebody else's" in error_log[0].getMessage()
@@ -522,7 +522,8 @@ async def test_addresses_that_nobody_has_are_not_kept(
     for address in (1 << 16, 1 << 29, (1 << 30) + 1024, (1 << 31) - 1):
         for kind in (Kind.HELLO, Kind.BEAT, Kind.MESSAGE):
             letter = Letter(kind, address, 1, a.incarnation, 1, 0, 1, body)
-            await session.publish([(a._own, *encode(letter, session.largest))])
+            (payload,) = encode(letter, session.largest)
+            await session.publish([(a._own, payload)])
     await session.sync()
     await soon(a.sync())
     await session.close()
