@@ -32,13 +32,13 @@ demo: install  ## start the chat and print its address
 	$(BIN)/python -m wsgroups examples.chat.app:handle --port $(PORT)
 
 test: install  ## every change: minutes, on all cores
-	$(BIN)/python -m pytest -n auto -m "not broker"
+	$(BIN)/python -m pytest -n auto --ignore tests/cluster
 
-test-cluster: install redis  ## several machines, on real brokers: NATS and Redis
-	$(BIN)/python -m pytest -n auto -m broker
+test-cluster: install redis  ## several processes and machines, on real brokers: NATS and Redis
+	$(BIN)/python -m pytest -n 4 tests/cluster
 
 test-portable: install  ## the same with every server on the portable driver
-	$(BIN)/python -m pytest -n auto -m "not broker" --driver transports
+	$(BIN)/python -m pytest -n auto --ignore tests/cluster --driver transports
 
 NOX = $(BIN)/pip install --quiet 'wsgroups[dist]' && $(BIN)/nox
 

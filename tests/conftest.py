@@ -30,8 +30,6 @@ ON_BOTH_DRIVERS = {
     "tests.tls.test_serving",
 }
 
-BROKERS = {"nats", "redis"}
-
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
@@ -43,17 +41,6 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: Any) -> Mapping[s
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds `--driver`."""
     parser.addoption("--driver", choices=DRIVERS, help="what moves the bytes in every test")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that need a NATS or a Redis server; `make test-cluster` runs them."""
-    for item in items:
-        of_test = getattr(item, "callspec", None)
-        kinds = of_test.params.values() if of_test is not None else ()
-        if "broker" in getattr(item, "fixturenames", ()) or any(
-            isinstance(kind, str) and kind in BROKERS for kind in kinds
-        ):
-            item.add_marker("broker")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
