@@ -21,11 +21,13 @@ class Listener(Generic[Event]):
     """One function, called with one event after the other.
 
     Args:
+        what: it is called in the log.
         function: takes an event; may be `async def`.
         spawn: runs a coroutine as a task.
     """
 
-    def __init__(self, function: Callable[[Event], Any], spawn: Spawn) -> None:
+    def __init__(self, what: str, function: Callable[[Event], Any], spawn: Spawn) -> None:
+        self._what = what
         self._function = function
         self._spawn = spawn
         self._waiting: deque[Event] = deque()
@@ -38,7 +40,7 @@ class Listener(Generic[Event]):
             self._waiting.append(event)
         else:
             if not self._dropped:
-                logger.error("%r is too slow: it misses events", self._function)
+                logger.error("%s %r is too slow: it misses events", self._what, self._function)
             self._dropped += 1
 
     def start(self) -> None:
@@ -65,4 +67,4 @@ class Listener(Generic[Event]):
             if isinstance(result, Awaitable):
                 await result
         except Exception as error:
-            logger.error("%r failed with %.200r", self._function, event, exc_info=error)
+            logger.error("%s failed with %.200r", self._what, event, exc_info=error)

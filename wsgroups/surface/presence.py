@@ -79,7 +79,7 @@ class Presence:
     ) -> None:
         if key in which:
             raise DuplicateHandlerError(f"{what} has a handler for presence already; it has one")
-        which[key] = Listener(function, self._spawn)
+        which[key] = Listener("presence handler", function, self._spawn)
 
     def wants_group(self, name: str) -> bool:
         """Whether anybody wants to know of a group."""

@@ -37,7 +37,7 @@ class Telling:
         """
         if topic in self._listeners:
             raise DuplicateHandlerError(f"topic {topic!r} has a function already; each has one")
-        self._listeners[topic] = Listener(function, self._spawn)
+        self._listeners[topic] = Listener("worker message handler", function, self._spawn)
         if self._bus is not None:
             self._bus.subscribe(topic_channel(topic))
 
