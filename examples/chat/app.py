@@ -32,7 +32,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from wsgroups import Handle, HandlerStatus, Request, Response, WebSocket
+from wsgroups import Handle, HandlerStatus, Request, Response, SocketSet, WebSocket
 
 MAX_NAME = 24  # characters
 MAX_TEXT = 2_000  # characters
@@ -94,6 +94,8 @@ class Refused(Exception):
 people: dict[str, Person] = {}  # by visitor id: everyone with at least one tab open
 tabs: dict[int, Person] = {}  # whose each tab is
 history: deque[Message] = deque(maxlen=50)
+here = SocketSet()  # the tabs of this worker; whoever closes is out of it
+announced: dict[str, str] = {}  # the names by visitor, as the tabs here have last been told
 
 
 # The page
@@ -145,14 +147,17 @@ def enter(request: Request) -> HandlerStatus:
     request.require_upgrade()
     visitor = visitor_id(request)
     ws = request.send_upgrade("chat", cookies=[visitor_cookie(request, visitor)])
+    here.add(ws)
     ask_others()
     person = add_tab(ws.id, visitor)
-    handle.tell_workers("chat", {"type": "tab", "id": ws.id, "visitor": visitor})
+    # With the name: a worker where the visitor's last tab has just closed does not know it any more.
+    tab = {"id": ws.id, "visitor": visitor, "name": person.name}
+    handle.tell_workers("chat", {"type": "tab", **tab})
     if person.name:
         welcome(ws)  # another tab has chosen the name already
     else:
         ws.send_json({"type": "hello"})
-    send_people()
+    show_people()
     return HandlerStatus.HANDLED
 
 
@@ -174,11 +179,9 @@ def on_message(message: dict[str, Any], ws: WebSocket) -> None:
 @handle.websocket_disconnect("chat")
 def leave(ws: WebSocket) -> None:
     """Forget the tab, however its connection ended; a person leaves with their last one."""
-    person = remove_tab(ws.id)
+    remove_tab(ws.id)
     handle.tell_workers("chat", {"type": "gone", "id": ws.id})
-    if person is not None and not person.tabs and person.name:
-        chat.send(json.dumps({"type": "left", "name": person.name}))
-    send_people()
+    show_people()
 
 
 def join(ws: WebSocket, name: str) -> None:
@@ -187,12 +190,19 @@ def join(ws: WebSocket, name: str) -> None:
     if person.name:  # two tabs came back at the same time and the other was first
         welcome(ws)
         return
-    person.name = clean_name(name)
-    handle.tell_workers("chat", {"type": "name", "visitor": person.visitor, "name": person.name})
-    for tab in person.tabs:
-        welcome(WebSocket(tab))
-    chat.send(json.dumps({"type": "joined", "name": person.name}))
-    send_people()
+    name = clean_name(name)
+    handle.tell_workers("chat", {"type": "name", "visitor": person.visitor, "name": name})
+    let_in(person, name)
+    show_people()
+
+
+def let_in(person: Person, name: str) -> None:
+    """Give the person their name, and welcome the tabs they have here."""
+    if name and not person.name:
+        person.name = name
+        for tab in person.tabs:
+            if tab in here:
+                welcome(WebSocket(tab))
 
 
 def clean_name(name: str) -> str:
@@ -233,32 +243,39 @@ def welcome(ws: WebSocket) -> None:
     ws.send_json({"type": "welcome", "name": person.name, "history": seen})
 
 
-def send_people() -> None:
-    """Tell all tabs who is here, also those whose visitor is still choosing a name."""
-    here = [{"name": p.name, "tabs": len(p.tabs)} for p in people.values() if p.name]
-    chat.send(json.dumps({"type": "people", "people": here}))
+def show_people() -> None:
+    """Tell the tabs of this worker who is there, also those whose visitor still chooses a name."""
+    named = {person.visitor: person.name for person in people.values() if person.name}
+    for visitor in announced.keys() - named.keys():
+        here.send_json({"type": "left", "name": announced[visitor]})
+    for visitor in named.keys() - announced.keys():
+        here.send_json({"type": "joined", "name": named[visitor]})
+    announced.clear()
+    announced.update(named)
+    listed = [{"name": p.name, "tabs": len(p.tabs)} for p in people.values() if p.name]
+    here.send_json({"type": "people", "people": listed})
 
 
-# Several workers: each knows everybody, and sends to their tabs wherever they are
+# Several workers: each learns of everybody, and shows its own tabs what it knows. What two of them
+# send may arrive in any order, and a list of one that has not heard of the latest would be the last.
 
 
 def add_tab(id: int, visitor: str, name: str = "") -> Person:
     """Note a tab of any worker."""
     person = people.setdefault(visitor, Person(visitor))
-    person.name = person.name or name
+    let_in(person, name)
     person.tabs.add(id)
     tabs[id] = person
     return person
 
 
-def remove_tab(id: int) -> Person | None:
+def remove_tab(id: int) -> None:
     """Forget a tab of any worker, and with the last one its person."""
     person = tabs.pop(id, None)
     if person is not None:
         person.tabs.discard(id)
         if not person.tabs:
             del people[person.visitor]
-    return person
 
 
 @cache
@@ -269,15 +286,18 @@ def ask_others() -> None:
 
 @handle.worker_message("chat")
 def on_told(told: dict[str, Any]) -> None:
-    """Keep up with the other workers; the pages have been told by the one where it happened."""
+    """Keep up with the other workers."""
     match told:
-        case {"type": "tab", "id": id, "visitor": visitor}:
-            add_tab(id, visitor)
+        case {"type": "tab", "id": id, "visitor": visitor, "name": name}:
+            add_tab(id, visitor, name)
+            show_people()
         case {"type": "gone", "id": id}:
             remove_tab(id)
+            show_people()
         case {"type": "name", "visitor": visitor, "name": name}:
             if visitor in people:
-                people[visitor].name = name
+                let_in(people[visitor], name)
+                show_people()
         case {"type": "said", "message": message}:
             history.append(Message(**message))
         case {"type": "who"}:
@@ -288,9 +308,9 @@ def on_told(told: dict[str, Any]) -> None:
 
 def everything() -> dict[str, Any]:
     """Return what a worker that has just begun does not know; of tabs only those that are here."""
-    here = [(ws.id, tabs[ws.id]) for ws in chat]
+    persons = [(id, tabs[id]) for id in here.ids()]
     return {
-        "tabs": [[id, person.visitor, person.name] for id, person in here],
+        "tabs": [[id, person.visitor, person.name] for id, person in persons],
         "history": [asdict(message) for message in history],
     }
 
@@ -299,15 +319,17 @@ def catch_up(theirs: list[list[Any]], said: list[dict[str, Any]]) -> None:
     """Learn what another worker knows; show the tabs here what they have missed by that."""
     unknown = [tab for tab in theirs if tab[0] not in tabs]
     for id, visitor, name in unknown:
-        add_tab(id, visitor, name)
+        person = add_tab(id, visitor, name)
+        if person.name:
+            announced[visitor] = person.name  # they were there before we asked
     known = {message.id for message in history}
     missed = [Message(**each) for each in said if each["id"] not in known]
     if missed:
         merged = sorted([*history, *missed], key=lambda message: message.time)
         history.clear()
         history.extend(merged[-50:])
-        for ws in chat:
+        for ws in here:
             if tabs[ws.id].name:
                 welcome(ws)
     if unknown:
-        send_people()
+        show_people()
