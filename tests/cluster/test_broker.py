@@ -6,10 +6,11 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
-from tests.cluster.brokers import BROKERS, Broker
+from tests.cluster.brokers import BROKERS, Broker, Nats
 from tests.cluster.recording import Recorder
 from tests.support import PATIENCE, soon, turns, until
 from wsgroups.cluster import broker as broker_module
@@ -395,6 +396,26 @@ async def test_nobody_there_is_an_error_that_says_so() -> None:
             await soon(bus.start(Recorder()))
         assert "secret" not in str(info.value)
         assert "Timeout" not in str(info.value)  # it says no at once, and is asked again soon
+
+
+async def test_a_user_who_may_not_do_what_is_needed_is_named(
+    tmp_path: Path, error_log: list[logging.LogRecord]
+) -> None:
+    """Without this, nothing would arrive and nobody would know why."""
+    config = tmp_path / "nats.conf"
+    config.write_text(
+        "authorization { users = [ { user: me, password: secret, permissions: {"
+        'publish: ">", subscribe: { deny: "wsgroups.on.>" } } } ] }'
+    )
+    with Nats("-c", str(config)) as broker:
+        bus = open_bus(broker.url.replace("//", "//me:secret@"), 1)
+        await soon(bus.start(Recorder()))
+        bus.subscribe(b"c")
+        await until(lambda: error_log)
+        await bus.stop()
+    assert "may not do what wsgroups needs" in error_log[0].getMessage()
+    assert "wsgroups.on." in error_log[0].getMessage()
+    assert "secret" not in error_log[0].getMessage()
 
 
 async def test_two_applications_on_one_broker_do_not_meet(broker: Broker) -> None:

@@ -170,7 +170,7 @@ async def test_channels_of_any_bytes_never_cross(join: Join) -> None:
         await settle(b)
 
 
-@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 3 << 20])
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 3 << 20, LARGEST_MESSAGE])
 async def test_messages_of_any_size_arrive_whole(join: Join, size: int) -> None:
     a, _ = await join(1)
     b, from_b = await join(2)

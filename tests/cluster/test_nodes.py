@@ -79,6 +79,19 @@ def test_a_node_number_that_is_taken_is_told(broker: Broker, start: Start) -> No
             assert "Traceback" not in program.output
 
 
+def test_a_signal_before_there_is_a_number_leaves_nothing(
+    broker: Broker, run_directory: Path
+) -> None:
+    arguments = ("-m", "wsgroups", "tests.cluster.application", "--port", "0")
+    with Program(*arguments, "--bus", broker.url, "--workers", "2", cwd=ROOT) as program:
+        wait_until(lambda: [*run_directory.rglob("hub")])
+        program.send_signal(signal.SIGHUP)  # there is nothing to replace yet
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+        assert "Traceback" not in program.output
+        assert not [*run_directory.rglob("hub")]
+
+
 def test_a_broker_that_is_not_there_is_told() -> None:
     arguments = ("-m", "wsgroups", "tests.cluster.application", "--port", "0")
     with Program(*arguments, "--bus", "nats://me:secret@127.0.0.1:1", cwd=ROOT) as program:

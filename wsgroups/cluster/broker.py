@@ -170,7 +170,7 @@ class BrokerBus(Bus):
 
     @property
     def is_connected(self) -> bool:
-        """True unless the broker is away."""
+        """As of `Bus`."""
         return self._session is not None
 
     # --- life -------------------------------------------------------------------------------
