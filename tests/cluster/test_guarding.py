@@ -347,7 +347,7 @@ async def test_nobody_acts_for_who_has_stopped_while_the_broker_was_away(
         ward, other = workers
         await settle(*workers)
         broker.kill()
-        await until(lambda: not any(worker.bus.is_connected for worker in workers))  # type: ignore[attr-defined]
+        await until(lambda: not any(worker.bus.is_connected for worker in workers))
         await ward.end()  # which calls its handlers itself
         await asyncio.to_thread(broker.start)
         await until(lambda: (0, False) in other.heard)

@@ -520,26 +520,29 @@ async def test_what_was_refused_while_the_broker_was_away_does_not_come_later(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wsgroups.cluster.visitor._BACK_WITHIN", 0.1)
-    with BROKERS[kind]() as broker, service(1, "--bus", broker.url) as running:
-        with Clients(running.port) as clients:
-            there = Visitor(clients, "room")
-            async with Cluster(broker.url) as cluster:
-                bus = cluster._visitor._place
-                assert bus is not None
-                broker.kill()
-                await until(lambda: not bus.bus.is_connected)
-                for refused in (
-                    cluster.send(there.id, "never"),
-                    cluster.group("room").send("never"),
-                    cluster.workers(),
-                ):
-                    with pytest.raises(BusUnreachableError, match="away; nothing was sent"):
-                        await soon(refused)
-                broker.start()
-                monkeypatch.setattr("wsgroups.cluster.visitor._BACK_WITHIN", 5.0)
-                # The worker comes back on its own time: until then nobody can be reached.
-                await until_sent(lambda: cluster.send(there.id, "first"))
-                assert there.next() == b"first"
+    with (
+        BROKERS[kind]() as broker,
+        service(1, "--bus", broker.url) as running,
+        Clients(running.port) as clients,
+    ):
+        there = Visitor(clients, "room")
+        async with Cluster(broker.url) as cluster:
+            place = cluster._visitor._place
+            assert place is not None
+            broker.kill()
+            await until(lambda: not place.bus.is_connected)
+            for refused in (
+                cluster.send(there.id, "never"),
+                cluster.group("room").send("never"),
+                cluster.workers(),
+            ):
+                with pytest.raises(BusUnreachableError, match="away; nothing was sent"):
+                    await soon(refused)
+            broker.start()
+            monkeypatch.setattr("wsgroups.cluster.visitor._BACK_WITHIN", 5.0)
+            # The worker comes back on its own time: until then nobody can be reached.
+            await until_sent(lambda: cluster.send(there.id, "first"))
+            assert there.next() == b"first"
 
 
 async def until_sent(send: Callable[[], Awaitable[SendResult]]) -> None:

@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from wsgroups.cluster.bus import LARGEST_MESSAGE
 from wsgroups.cluster.session import CONNECT_WITHIN, OnPayload, Session, batches, display
 
 logger = logging.getLogger("wsgroups")
@@ -24,9 +25,7 @@ _CLOSE_WITHIN = 0.2  # seconds; all that matters was confirmed before
 class RedisSession(Session):
     """Two connections to a Redis server: one that publishes, and one that receives."""
 
-    # Redis ends a subscriber's connection that is 32 MB behind: a larger message goes in parts, of
-    # which the first are read while the last are sent.
-    largest = 1 << 20
+    largest = LARGEST_MESSAGE + (1 << 20)  # far below Redis's own limit of 512 MiB
 
     def __init__(self, client: Redis, on_payload: OnPayload) -> None:
         self.lost = asyncio.get_running_loop().create_future()

@@ -113,8 +113,8 @@ class Visitor:
         """
         try:
             async with asyncio.timeout(_BACK_WITHIN):
-                while not bus.is_connected:
-                    await asyncio.sleep(_LOOK_AGAIN)
+                while not bus.is_connected:  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_AGAIN)  # nothing tells of it
         except TimeoutError:
             raise BusUnreachableError(
                 f"the bus {self._name} is away; nothing was sent. Try again when it is back"
