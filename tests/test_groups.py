@@ -297,6 +297,27 @@ async def test_a_set_is_joined_and_left_and_forgets_the_dead() -> None:
         favourites.add(wrong)
 
 
+async def test_members_of_a_set_can_be_removed_as_from_any_set() -> None:
+    handle = quiet_handle()
+    gate = Gate(handle)
+    async with testing.start(handle) as app:
+        (_, one), (_, two), (_, three) = await gate.admit(app, 3)
+        some = SocketSet([one, two, three])
+        some.remove(two.id)
+        assert set(some) == {one, three}
+        with pytest.raises(KeyError):
+            some.remove(two)
+        some.clear()
+        assert len(some) == 0
+        some.clear()
+        group = handle.group("room")
+        with pytest.raises(TypeError, match="leaves its group when it closes"):
+            group.remove(one)
+        with pytest.raises(TypeError, match="leaves its group when it closes"):
+            group.clear()
+        assert len(group) == 3
+
+
 async def test_a_socket_may_outlive_the_sets_it_is_in() -> None:
     handle = quiet_handle()
     gate = Gate(handle)
@@ -434,6 +455,28 @@ def test_a_policy_that_cannot_work_is_refused_by_name(policy: dict[str, Any]) ->
     assert handle.group("room").policy == GroupPolicy()
 
 
+def test_a_lower_limit_takes_the_high_water_mark_with_it() -> None:
+    group = Handle(write_limit=32 << 10).group("room")
+    assert group.policy.write_high_water == 32 << 10
+    group.change(write_limit=16 << 10)
+    assert group.policy.write_high_water == 16 << 10
+    group.change(write_limit=1 << 20)
+    assert group.policy.write_high_water == 16 << 10
+    with pytest.raises(ValueError, match="write_high_water must be above 0 and at most"):
+        group.change(write_limit=1000, write_high_water=1001)
+    with pytest.raises(ValueError, match="write_limit must be above 0"):
+        group.change(write_limit=0)
+
+
+@pytest.mark.parametrize("option", ["origins", "subprotocols"])
+def test_one_name_stands_for_a_list_of_it(option: str) -> None:
+    one: dict[str, Any] = {option: "https://one"}
+    group = Handle().group("room", **one)
+    assert list(getattr(group.policy, option)) == ["https://one"]
+    group.change(**{option: "https://two"})
+    assert list(getattr(group.policy, option)) == ["https://two"]
+
+
 @pytest.mark.parametrize("name", ["close_timeout", "handler_grace"])
 def test_what_has_to_end_some_time_cannot_be_none(name: str) -> None:
     handle = Handle()
@@ -492,6 +535,23 @@ async def test_disconnect_fires_when_it_is_registered_after_the_upgrade() -> Non
         client.abort()
         await until(lambda: gone)
         assert gone == [ws]
+
+
+async def test_a_group_with_options_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever has only something to say needs no handler."""
+    handle = Handle(strict_groups=True)
+    gate = Gate(handle, "push")
+    handle.group("push", ping_interval=5.0)
+    async with serve(handle, port=0) as server, serve(handle, port=0) as other:
+        here = handle.group("push", port=server.port, ping_interval=6.0)
+        for each, group in ((server, here), (other, handle.group("push"))):
+            async with wire(each) as connection:
+                await connection.upgrade()
+                ws = await gate.next()
+                assert ws.group is group
+                ws.send("news")
+                assert await connection.frame() == (TEXT, b"news")
+    assert "push" not in caplog.text
 
 
 async def test_strict_groups_refuse_an_unknown_one() -> None:

@@ -247,6 +247,39 @@ def test_an_annotation_that_is_no_message_is_refused() -> None:
         Handle().websocket("room")(wrong)
 
 
+def test_annotations_that_are_written_as_text_are_found_where_they_are() -> None:
+    """As with `from __future__ import annotations`: each by itself, and in the function around."""
+
+    @dataclass
+    class Point:
+        x: int
+
+    handle = Handle()
+    handle.websocket("point")(_written("Point"))
+    handle.websocket("both")(_written("str | bytes"))
+    handle.websocket("list")(_written("list[Point]"))
+    assert decoder(handle, "point")(b'{"x": 1}') == Point(1)
+    assert decoder(handle, "list")(b'[{"x": 1}]') == [Point(1)]
+    assert decoder(handle, "both") is None
+    assert handle.group("both").core.binary is not None
+    with pytest.raises(HandlerSignatureError, match="'Pint', a name that is not found here"):
+        handle.websocket("pint")(_written("Pint"))
+
+
+def decoder(handle: Handle, group: str) -> Any:
+    text = handle.group(group).core.text
+    assert text is not None
+    return text.decode
+
+
+def _written(message: str) -> Callable[..., Any]:
+    def handler(message, ws):  # type: ignore[no-untyped-def]
+        """Nothing to do."""
+
+    handler.__annotations__ = {"message": message, "ws": "Unknown"}
+    return handler
+
+
 def test_decorators_give_the_function_back() -> None:
     handle = Handle()
     assert handle.websocket("room")(text) is text

@@ -49,6 +49,38 @@ async def test_each_method_has_its_own_route() -> None:
             assert answer.body.decode() == f"{method} {method.upper()}"
 
 
+@pytest.mark.parametrize("id", [0, -1, 2**63 - 1, 10**39])
+async def test_a_number_in_a_path_has_room_for_every_id(id: int) -> None:
+    handle = Handle()
+    handle.get("/send/{id:int}")(lambda request, id: repr(id))
+    async with serve(handle, port=0) as server:
+        assert (await ask(server, request(f"/send/{id}"))).body.decode() == repr(id)
+
+
+async def test_methods_of_a_path_may_be_registered_apart() -> None:
+    """By other names of its parameter, and for one port."""
+    handle = Handle()
+    handle.get("/items/{id}")(lambda request, id: f"got {id}")
+    handle.post("/items/{item}")(lambda request, item: f"posted {item}")
+    async with serve(handle, port=0) as server, serve(handle, port=0) as other:
+        handle.get("/items/{id}", port=server.port)(lambda request, id: f"got {id} here")
+        handle.put("/items", port=server.port)(lambda request: "put")
+        handle.get("/items")(lambda request: "all")
+        for path, method, at, body in (
+            ("/items/7", "GET", other, b"got 7"),
+            ("/items/7", "GET", server, b"got 7 here"),
+            ("/items/7", "POST", server, b"posted 7"),
+            ("/items", "GET", server, b"all"),
+            ("/items", "PUT", server, b"put"),
+        ):
+            assert (await ask(at, request(path, method=method))).body == body
+        answer = await ask(server, request("/items/7", method="DELETE"))
+        assert (answer.status, answer.get("Allow")) == (405, "GET, POST")
+        answer = await ask(server, request("/items", method="DELETE"))
+        assert (answer.status, answer.get("Allow")) == (405, "GET, PUT")
+        assert (await ask(other, request("/items", method="PUT"))).status == 405
+
+
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "DELETE"])
 async def test_a_method_without_a_route_gets_405_and_what_is_allowed(method: str) -> None:
     handle = Handle()
@@ -843,10 +875,18 @@ def test_a_line_break_in_a_response_is_a_value_error(bad: str) -> None:
             Response("x", **arguments)
 
 
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding"])
+def test_what_says_where_a_response_ends_cannot_be_set(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' is made from the response"):
+        Response("x", headers={name: "1"})
+
+
 @pytest.mark.parametrize("bad", ["a\rb", "a\nb", "a\r\nX: y", "a\0b"])
 async def test_a_line_break_in_an_upgrade_is_a_value_error(bad: str) -> None:
     handle = Handle()
-    handle.group("room", subprotocols=["chat"])
+    handle.group("room", subprotocols="chat")
+    jar = SimpleCookie()
+    jar["a"] = bad
 
     @handle.get("/ws")
     def enter(request: Request) -> HandlerStatus:
@@ -856,6 +896,8 @@ async def test_a_line_break_in_an_upgrade_is_a_value_error(bad: str) -> None:
             {"headers": [("X-A", bad)]},
             {"cookies": [f"a={bad}"]},
             {"cookies": {bad: "x"}},
+            {"cookies": {"a": bad}},
+            {"cookies": jar},
             {"subprotocol": bad},
         ]
         for mistake in mistakes:

@@ -3,9 +3,12 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVarTuple
 
+from tests.support import Program
 from wsgroups.server.running import _on_signal
 
 Arguments = TypeVarTuple("Arguments")
@@ -18,6 +21,31 @@ class _Loop(asyncio.SelectorEventLoop):
         self, sig: int, callback: Callable[[*Arguments], object], *args: *Arguments
     ) -> None:
         raise NotImplementedError
+
+
+SERVING = """
+import sys, threading, time, urllib.request
+from wsgroups import Handle
+
+handle = Handle()
+handle.get("/")(lambda request: "served")
+threading.Thread(target=handle.run, kwargs={"port": int(sys.argv[1])}, daemon=True).start()
+for _ in range(1000):
+    try:
+        print(urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}").read().decode())
+        break
+    except OSError:
+        time.sleep(0.01)
+"""
+
+
+def test_a_thread_may_serve_without_signals(tmp_path: Path) -> None:
+    """Only the main thread can be told of them. The server ends with the process."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with Program("-c", SERVING, str(port), cwd=tmp_path) as program:
+        assert program.wait() == 0
+        assert program.output.strip() == "served"
 
 
 def test_a_loop_without_signal_handlers_hears_signals_all_the_same() -> None:

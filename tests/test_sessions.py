@@ -162,6 +162,81 @@ def test_a_callback_that_raises_does_not_keep_the_others_from_it(
     assert len(error_log) == 1
 
 
+async def test_whoever_wants_to_know_may_be_any_function(
+    error_log: list[logging.LogRecord],
+) -> None:
+    session = Session()
+    ended: list[object] = []
+
+    @session.on_destroy
+    def without_arguments() -> None:
+        ended.append("plain")
+
+    @session.on_destroy
+    async def in_a_task(session: Session) -> None:
+        await asyncio.sleep(0)
+        ended.append(session)
+
+    @session.on_destroy
+    async def fails() -> None:
+        raise ValueError("as you wish")
+
+    session.destroy()
+    await until(lambda: ended == ["plain", session])
+    assert [record.getMessage() for record in error_log] == ["a callback of a session's end failed"]
+    without_arguments()
+    session.on_destroy(without_arguments)  # it has ended already
+    assert ended == ["plain", session, "plain", "plain"]
+
+
+def test_an_async_callback_without_a_loop_is_told_to_the_log(
+    error_log: list[logging.LogRecord],
+) -> None:
+    async def never(session: Session) -> None:
+        raise AssertionError
+
+    session = Session()
+    session.on_destroy(never)
+    session.destroy()
+    assert error_log[0].exc_info is not None
+    assert "where no loop runs" in str(error_log[0].exc_info[1])
+
+
+def test_a_session_goes_on_in_the_next_loop() -> None:
+    session = Session(timeout=0.2)
+    ended: list[Session] = []
+    session.on_destroy(ended.append)
+
+    async def enter() -> None:
+        site = Site(ours=session)
+        async with testing.start(site.handle) as app:
+            await site.gates["ours"].admit(app, 1)
+
+    async def wait() -> None:
+        await enter()
+        await until(lambda: ended == [session])
+
+    asyncio.run(enter())
+    asyncio.run(wait())
+
+
+async def test_a_client_that_nobody_listens_to_keeps_its_session() -> None:
+    session = Session()
+    handle = Handle()
+
+    @handle.get("/ws")
+    def enter(request: Request) -> HandlerStatus:
+        request.send_upgrade("push", session=session)
+        return HandlerStatus.HANDLED
+
+    handle.group("push", close_timeout=1.0)
+    async with testing.start(handle) as app:
+        client = await app.connect("/ws")
+        before = session.last_active
+        await client.send("I am here")
+        await until(lambda: session.last_active > before)
+
+
 async def test_a_visitor_is_found_again_by_the_cookie() -> None:
     handle = Handle()
     found: list[Session | None] = []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any, Literal, get_args
 
@@ -170,6 +170,31 @@ class GroupPolicy:
             f"one of {', '.join(get_args(SlowConsumer))}",
             self.slow_consumer,
         )
+
+    def changed(self, options: Mapping[str, Any]) -> GroupPolicy:
+        """Return a policy with some options changed.
+
+        A lone origin or subprotocol stands for a list of it. A `write_limit` below the
+        `write_high_water` in force takes that down with it.
+
+        Raises:
+            TypeError: for an option that does not exist.
+            ValueError: for a value that cannot work.
+        """
+        options = dict(options)
+        check_options(GroupPolicy, options)
+        options.update(
+            (name, (options[name],))
+            for name in ("origins", "subprotocols")
+            if isinstance(options.get(name), str)
+        )
+        if options.get("origins") is not None:  # slashes at the end are a usual slip
+            options["origins"] = frozenset(each.rstrip("/") for each in options["origins"])
+        if "write_limit" in options:
+            options.setdefault(
+                "write_high_water", min(self.write_high_water, options["write_limit"])
+            )
+        return replace(self, **options)
 
     @property
     def keeps_windows(self) -> bool:

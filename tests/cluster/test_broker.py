@@ -6,13 +6,15 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
-from tests.cluster.brokers import BROKERS, Broker
+from tests.cluster.brokers import BROKERS, Broker, Nats
 from tests.cluster.recording import Recorder
 from tests.support import PATIENCE, soon, turns, until
 from wsgroups.cluster import broker as broker_module
+from wsgroups.cluster import neighbours as neighbours_module
 from wsgroups.cluster.broker import BrokerBus
 from wsgroups.cluster.bus import OUTBOX_LIMIT, AddressTakenError, visitor_address
 from wsgroups.cluster.counting import Following
@@ -176,7 +178,7 @@ async def test_a_blocked_loop_is_no_broker_that_is_away(
 ) -> None:
     monkeypatch.setattr(broker_module, "BEAT", 0.1)
     monkeypatch.setattr(broker_module, "_ECHO_WITHIN", 0.3)
-    monkeypatch.setattr(broker_module, "GONE_AFTER", 0.5)
+    monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
     a, _from_a = await join(1)
     _b, from_b = await join(2)
     await until(lambda: a.peers.known.keys() == {2})
@@ -194,7 +196,7 @@ async def test_who_says_nothing_any_more_is_gone_and_may_come_back(
     join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker_module, "BEAT", 0.1)
-    monkeypatch.setattr(broker_module, "GONE_AFTER", 0.5)
+    monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
     a, _from_a = await join(1, 10)
     b, from_b = await join(2, 20)
     a.send(2, b"1")
@@ -226,7 +228,7 @@ async def test_who_was_away_for_long_is_told_what_was_published_meanwhile(
     join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker_module, "BEAT", 0.1)
-    monkeypatch.setattr(broker_module, "GONE_AFTER", 0.5)
+    monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
     monkeypatch.setattr(broker_module, "_LOOK_BACK", 0.1)
     a, _from_a = await join(1, 10)
     b, from_b = await join(2, 20)
@@ -397,6 +399,26 @@ async def test_nobody_there_is_an_error_that_says_so() -> None:
         assert "Timeout" not in str(info.value)  # it says no at once, and is asked again soon
 
 
+async def test_a_user_who_may_not_do_what_is_needed_is_named(
+    tmp_path: Path, error_log: list[logging.LogRecord]
+) -> None:
+    """Without this, nothing would arrive and nobody would know why."""
+    config = tmp_path / "nats.conf"
+    config.write_text(
+        "authorization { users = [ { user: me, password: secret, permissions: {"
+        'publish: ">", subscribe: { deny: "wsgroups.on.>" } } } ] }'
+    )
+    with Nats("-c", str(config)) as broker:
+        bus = open_bus(broker.url.replace("//", "//me:secret@"), 1)
+        await soon(bus.start(Recorder()))
+        bus.subscribe(b"c")
+        await until(lambda: error_log)
+        await bus.stop()
+    assert "may not do what wsgroups needs" in error_log[0].getMessage()
+    assert "wsgroups.on." in error_log[0].getMessage()
+    assert "secret" not in error_log[0].getMessage()
+
+
 async def test_two_applications_on_one_broker_do_not_meet(broker: Broker) -> None:
     a, b = open_bus(f"{broker.url}?app=one", 1), open_bus(f"{broker.url}?app=two", 1)
     recorder = Recorder()
@@ -484,7 +506,7 @@ async def test_scripts_that_come_and_go_leave_nothing(
         await soon(visitor.stop())
         await until(lambda number=number: len(from_a.got) == 2 * number + 2)
     assert sum(map(len, a._following._followed.values())) <= 6
-    assert a.heard == {}
+    assert a.neighbours.heard == {}
 
 
 async def test_rooms_that_come_and_go_while_it_is_away_leave_nothing(
@@ -527,7 +549,7 @@ async def test_addresses_that_nobody_has_are_not_kept(
     await session.sync()
     await soon(a.sync())
     await session.close()
-    assert a.heard == {}
+    assert a.neighbours.heard == {}
     assert a._following._followed == {}
     assert error_log
 

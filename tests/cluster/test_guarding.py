@@ -14,6 +14,7 @@ from tests.cluster.recording import Recorder
 from tests.cluster.test_bus import KINDS
 from tests.support import soon, until
 from wsgroups.cluster import broker as broker_module
+from wsgroups.cluster import neighbours as neighbours_module
 from wsgroups.cluster.bus import Bus
 from wsgroups.cluster.changes import (
     AGAIN,
@@ -336,7 +337,7 @@ async def test_nobody_acts_for_who_has_stopped_while_the_broker_was_away(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker_module, "BEAT", 0.1)
-    monkeypatch.setattr(broker_module, "GONE_AFTER", 0.5)
+    monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
     with BROKERS[kind]() as broker:
         workers = [Worker(open_bus(broker.url, address, 1), 1) for address in range(2)]
         for worker in workers:
@@ -346,7 +347,7 @@ async def test_nobody_acts_for_who_has_stopped_while_the_broker_was_away(
         ward, other = workers
         await settle(*workers)
         broker.kill()
-        await until(lambda: not any(worker.bus.is_connected for worker in workers))  # type: ignore[attr-defined]
+        await until(lambda: not any(worker.bus.is_connected for worker in workers))
         await ward.end()  # which calls its handlers itself
         await asyncio.to_thread(broker.start)
         await until(lambda: (0, False) in other.heard)

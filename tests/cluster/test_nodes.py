@@ -79,6 +79,19 @@ def test_a_node_number_that_is_taken_is_told(broker: Broker, start: Start) -> No
             assert "Traceback" not in program.output
 
 
+def test_a_signal_before_there_is_a_number_leaves_nothing(
+    broker: Broker, run_directory: Path
+) -> None:
+    arguments = ("-m", "wsgroups", "tests.cluster.application", "--port", "0")
+    with Program(*arguments, "--bus", broker.url, "--workers", "2", cwd=ROOT) as program:
+        wait_until(lambda: [*run_directory.rglob("hub")])
+        program.send_signal(signal.SIGHUP)  # there is nothing to replace yet
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+        assert "Traceback" not in program.output
+        assert not [*run_directory.rglob("hub")]
+
+
 def test_a_broker_that_is_not_there_is_told() -> None:
     arguments = ("-m", "wsgroups", "tests.cluster.application", "--port", "0")
     with Program(*arguments, "--bus", "nats://me:secret@127.0.0.1:1", cwd=ROOT) as program:
@@ -172,10 +185,11 @@ def test_a_node_goes_on_by_itself_while_the_broker_is_away(broker: Broker, start
             assert visitor.peer.messages[1::2] == [b"group %d" % n for n in range(200)]
             visitor.peer.messages.clear()
         assert here.do("send", far[0].id, "waits") == "QUEUED"
-        # A worker that ends meanwhile is replaced.
-        kill(near[1].pid)
-        wait_until(lambda: near[1].pid not in children(a.pid) and len(children(a.pid)) == 2)
-        at_a.until(lambda: near[1].peer.ended)
+        # A worker that ends meanwhile is replaced: not the one with what waits.
+        ended = next(visitor for visitor in near if visitor.pid != here.pid)
+        kill(ended.pid)
+        wait_until(lambda: ended.pid not in children(a.pid) and len(children(a.pid)) == 2)
+        at_a.until(lambda: ended.peer.ended)
         replaced = one_of_each(at_a, "room", 2)
         broker.start()
         wait_until(lambda: "is back" in a.output and "is back" in b.output)

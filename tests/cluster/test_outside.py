@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -513,6 +513,42 @@ async def test_after_a_restart_it_finds_the_server_again(tmp_path: Path) -> None
         assert await cluster.send(there.id, "again") is OK
         assert there.next() == b"again"
         await cluster.__aexit__()
+
+
+@pytest.mark.parametrize("kind", BROKERS)
+async def test_what_was_refused_while_the_broker_was_away_does_not_come_later(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsgroups.cluster.visitor._BACK_WITHIN", 0.1)
+    with (
+        BROKERS[kind]() as broker,
+        service(1, "--bus", broker.url) as running,
+        Clients(running.port) as clients,
+    ):
+        there = Visitor(clients, "room")
+        async with Cluster(broker.url) as cluster:
+            place = cluster._visitor._place
+            assert place is not None
+            broker.kill()
+            await until(lambda: not place.bus.is_connected)
+            for refused in (
+                cluster.send(there.id, "never"),
+                cluster.group("room").send("never"),
+                cluster.workers(),
+            ):
+                with pytest.raises(BusUnreachableError, match="away; nothing was sent"):
+                    await soon(refused)
+            broker.start()
+            monkeypatch.setattr("wsgroups.cluster.visitor._BACK_WITHIN", 5.0)
+            # The worker comes back on its own time: until then nobody can be reached.
+            await until_sent(lambda: cluster.send(there.id, "first"))
+            assert there.next() == b"first"
+
+
+async def until_sent(send: Callable[[], Awaitable[SendResult]]) -> None:
+    async with asyncio.timeout(20):
+        while await send() is not OK:
+            await asyncio.sleep(0.05)
 
 
 async def test_what_waits_for_an_answer_hears_that_the_server_has_ended(tmp_path: Path) -> None:

@@ -313,6 +313,12 @@ ROWS = [
             400,
             {
                 "body": handshake("/ws", "Content-Length: 5") + b"hello",
+                "body that does not come": handshake("/ws", "Content-Length: 5"),
+                "body that is too large": handshake("/ws", "Content-Length: 99999999"),
+                "body that is asked for": handshake(
+                    "/ws", "Content-Length: 5", "Expect: 100-continue"
+                ),
+                "encoding without a body": handshake("/ws", "Transfer-Encoding: chunked"),
                 "encoding": handshake("/ws", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
                 "other encoding": handshake("/ws", "Transfer-Encoding: identity"),
                 "both": handshake("/ws", "Transfer-Encoding: chunked", "Content-Length: 5"),

@@ -29,7 +29,6 @@ from wsgroups.cluster.bus import (
     Receiver,
     check_size,
     hand_over,
-    is_visitor,
     report,
 )
 from wsgroups.cluster.counting import Count, Following, Numbering
@@ -45,6 +44,7 @@ from wsgroups.cluster.letters import (
     encode_ended,
     encode_presence,
 )
+from wsgroups.cluster.neighbours import Neighbours
 from wsgroups.cluster.outbox import Outbox
 from wsgroups.cluster.peers import Peers
 from wsgroups.cluster.session import OnPayload, Session, display, split_url
@@ -53,7 +53,6 @@ from wsgroups.ids import NODE_BITS, WORKER_BITS
 logger = logging.getLogger("wsgroups")
 
 BEAT = 2.0  # seconds between two signs of life
-GONE_AFTER = 7.0  # seconds without one
 _ECHO_WITHIN = 6.0  # seconds for the broker to answer, before its connection is given up
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0  # seconds between two attempts to connect
 _ANSWERS_WITHIN = 0.25  # seconds for those who are there to say so, on a network as it should be
@@ -63,7 +62,6 @@ _END_TASKS_AGAIN, _END_AGAIN = 0.1, 2.0  # seconds; the second is enough to clos
 _A_WRITE = 256 << 10  # bytes published at once
 _LOOK_BACK = 60.0  # seconds; older losses were told by what came after them
 _TAILS_EVERY = 1.0  # seconds, at least, between telling all channels how far we have counted
-_FORGET_AFTER = 600.0  # seconds that somebody is gone
 _LAST_WORKER = 0xFFFF  # addresses beyond are of those who have no sockets
 _LAST_NODE = NODES | (1 << NODE_BITS) - 1
 _MOST_ANSWERS = 1 << 16  # that wait: who asks faster than the broker takes them gets none
@@ -99,7 +97,7 @@ class BrokerBus(Bus):
         on_taken: called when somebody else turns out to have had the address for longer.
 
     Attributes:
-        heard: when each worker and node gave its last sign of life, by the loop's clock.
+        neighbours: the other workers and nodes.
     """
 
     def __init__(
@@ -133,9 +131,7 @@ class BrokerBus(Bus):
         self._numbering = Numbering()
         self._following = Following(self.incarnation)
         self._may_wait = may_wait
-        self._peers = peers if peers is not None else Peers()
-        self._incarnations: dict[int, int] = {}  # of the peers
-        self.heard: dict[int, float] = {}
+        self.neighbours = Neighbours(peers if peers is not None else Peers(), self._report)
         self._channels: dict[bytes, bytes] = {}  # by subject: those we ask for
         # Likewise those of which we ask for the opposite since the last write.
         self._interest: dict[bytes, bytes] = {}
@@ -156,7 +152,7 @@ class BrokerBus(Bus):
     @property
     def peers(self) -> Peers:
         """As of `Bus`. While the broker is away, those that were there."""
-        return self._peers
+        return self.neighbours.peers
 
     @property
     def dropped(self) -> int:  # type: ignore[override]
@@ -170,7 +166,7 @@ class BrokerBus(Bus):
 
     @property
     def is_connected(self) -> bool:
-        """True unless the broker is away."""
+        """As of `Bus`."""
         return self._session is not None
 
     # --- life -------------------------------------------------------------------------------
@@ -217,7 +213,7 @@ class BrokerBus(Bus):
             self._keeper = None
         if self._tails is not None:
             self._tails.cancel()
-        self._peers.clear()
+        self.neighbours.clear()
         self._is_idle.set()
 
     async def _connect(self) -> Session:
@@ -434,7 +430,7 @@ class BrokerBus(Bus):
         first, self._first = self._first, []
         await self._publish(session, first)
         while self._loop.time() < began + _REGATHER_WITHIN:
-            if all(self.heard.get(address, 0.0) >= began for address in self._incarnations):
+            if self.neighbours.have_said_so_since(began):
                 break
             await asyncio.sleep(_REGATHER_WITHIN / 50)
 
@@ -484,13 +480,8 @@ class BrokerBus(Bus):
         connected = self._loop.time()
         while await self._answers(session):
             # All that others have sent before is here, even when our loop was blocked meanwhile.
-            now = self._loop.time()
-            for address, heard in list(self.heard.items()):
-                if now - max(heard, connected) > GONE_AFTER:
-                    self._gone(address)
-                if now - max(heard, connected) > _FORGET_AFTER:
-                    del self.heard[address]
-                    self._following.forget_sender(address)
+            for address in self.neighbours.look_around(connected, self._loop.time()):
+                self._following.forget_sender(address)
             await asyncio.sleep(BEAT)
 
     async def _answers(self, session: Session) -> bool:
@@ -528,7 +519,7 @@ class BrokerBus(Bus):
             if channel is None or self._is_near(letter.sender):
                 return
         data: bytes | None = None
-        is_passing = letter.sender not in self._incarnations
+        is_passing = letter.sender not in self.neighbours
         if letter.kind == Kind.TAIL:
             lost = self._following.tail(channel, letter, is_passing=is_passing)
         else:
@@ -556,8 +547,7 @@ class BrokerBus(Bus):
             if letter.epoch == self.incarnation:
                 self._give_way()
         elif letter.kind == Kind.BYE:
-            if self._incarnations.get(letter.sender) == letter.incarnation:
-                self._gone(letter.sender)
+            self.neighbours.leave_as(letter.sender, letter.incarnation)
         elif letter.sender == self.address:
             if letter.kind in (Kind.HELLO, Kind.BEAT):
                 self._defend(letter)
@@ -565,19 +555,17 @@ class BrokerBus(Bus):
             self._meet(letter)
         elif letter.kind == Kind.ENDED:
             ended = decode_ended(letter.data)
-            if self._peers.known.get(ended.address) == ended.since:
-                self._gone(ended.address)
+            self.neighbours.leave_since(ended.address, ended.since)
         else:
             raise ValueError(f"there is no letter of kind {letter.kind}")
 
     def _meet(self, letter: Letter) -> None:
         address, subject = letter.sender, self._subject_of(letter.sender)
-        before = self.heard.get(address, -math.inf)
-        if not is_visitor(address):
-            self.heard[address] = self._now()
+        before = self.neighbours.hear(address, self._now())
         count = self._numbering.count_of(subject)
         if address <= _LAST_WORKER and not self._is_near(address):
-            self._come(address, letter.incarnation, decode_presence(letter.data).since)
+            since = decode_presence(letter.data).since
+            self.neighbours.come(address, letter.incarnation, since)
             self._numbering.meet(subject, letter.incarnation)
         if letter.kind == Kind.HELLO and len(self._first) < _MOST_ANSWERS:
             self._tell_of_us(Kind.BEAT, subject)
@@ -587,22 +575,7 @@ class BrokerBus(Bus):
                     self._queue_tail(subject, count)
                 self._tell_tails_soon(before)
 
-    def _come(self, address: int, incarnation: int, since: int) -> None:
-        before = self._incarnations.get(address)
-        if before == incarnation:
-            return
-        if before is not None:
-            self._gone(address)
-        self._incarnations[address] = incarnation
-        self._peers.come(address, since)
-        self._report(address, is_there=True)
-
-    def _gone(self, address: int) -> None:
-        if self._incarnations.pop(address, None) is not None:
-            self._peers.go(address)
-            self._report(address, is_there=False)
-
-    def _report(self, address: int, *, is_there: bool) -> None:
+    def _report(self, address: int, is_there: bool) -> None:
         if self._receiver is not None:
             report(self._receiver, address, is_there=is_there)
 

@@ -76,6 +76,11 @@ class Bus(ABC):
     def backlog(self) -> int:
         """Bytes that the bus has not taken yet."""
 
+    @property
+    def is_connected(self) -> bool:
+        """False while the bus is away for a time, and what is sent waits."""
+        return True
+
     @abstractmethod
     async def start(self, receiver: Receiver) -> None:
         """Take the place, in the running loop; `peers` is complete then.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from nats.aio.client import Client
 
 from wsgroups.cluster.session import CONNECT_WITHIN, OnPayload, Session, batches, display
+
+logger = logging.getLogger("wsgroups")
 
 _UNCONFIRMED = 1 << 20  # bytes that the server may not have read yet
 _CLOSE_WITHIN = 0.2  # seconds; all that matters was confirmed before
@@ -43,7 +46,7 @@ class NatsSession(Session):
                     max_reconnect_attempts=1,  # that is two of each, at once: who tries for longer
                     reconnect_time_wait=0,  # than that is late when the server comes back
                     connect_timeout=CONNECT_WITHIN / (1 + len(hosts)),  # type: ignore[arg-type]
-                    error_cb=_ignore,
+                    error_cb=_heard,
                     no_echo=True,
                     ping_interval=_NEVER,  # somebody else looks whether the server is there
                 )
@@ -153,5 +156,7 @@ def _nothing() -> None:
     """Nobody has to be told yet."""
 
 
-async def _ignore(error: Exception) -> None:
-    """The end of the connection is told by other means."""
+async def _heard(error: Exception) -> None:
+    """Log what would otherwise show by nothing coming; the connection's end is told elsewhere."""
+    if "permissions violation" in str(error).lower():
+        logger.error("%s: this user of the NATS server may not do what wsgroups needs", error)

@@ -172,7 +172,8 @@ async def lease_node(
         try:
             await bus.start(_Deaf())
         except AddressTakenError:
-            free -= {number, *(address & ~NODES for address in bus.heard if address & NODES)}
+            heard = bus.neighbours.heard
+            free -= {number, *(address & ~NODES for address in heard if address & NODES)}
         else:
             return NodeLease(bus, number)
     if wanted is not None:

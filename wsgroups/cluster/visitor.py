@@ -21,6 +21,8 @@ from wsgroups.enums import SendResult
 from wsgroups.errors import BusUnreachableError
 
 _REACHED_WITHIN = 5.0  # seconds for a bus to take us
+_BACK_WITHIN = 5.0  # seconds for a broker that is away
+_LOOK_AGAIN = 0.05  # seconds
 _TAKEN_WITHIN = 30.0  # seconds for it to take a message
 
 
@@ -89,6 +91,7 @@ class Visitor:
     async def _on_bus(self) -> AsyncIterator[_Place]:
         """Give the place on the bus, and explain what goes wrong with it."""
         place = await self._find_place()
+        await self._until_back(place.bus)
         try:
             async with asyncio.timeout(_TAKEN_WITHIN):
                 yield place
@@ -98,7 +101,23 @@ class Visitor:
             ) from None
         except ConnectionError:
             raise BusUnreachableError(
-                f"the bus {self._name} was lost before it said what it did: its server has ended"
+                f"the bus {self._name} was lost before it said what it did: its server has ended. "
+                "What was sent may have arrived, or may not"
+            ) from None
+
+    async def _until_back(self, bus: Bus) -> None:
+        """Wait for a broker that is away.
+
+        What is given to the bus meanwhile goes when the broker is back: whoever is told that it was
+        not sent, and tries again, would send it twice.
+        """
+        try:
+            async with asyncio.timeout(_BACK_WITHIN):
+                while not bus.is_connected:  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_AGAIN)  # nothing tells of it
+        except TimeoutError:
+            raise BusUnreachableError(
+                f"the bus {self._name} is away; nothing was sent. Try again when it is back"
             ) from None
 
     async def _find_place(self) -> _Place:

@@ -690,6 +690,8 @@ cdef class Connection(Stream):
         if self.group.text is not None or self.group.binary is not None:
             kind = "text" if is_text else "binary"
             self.fail(1003, f"group has no handler for {kind} messages")
+        elif self.touch is not None:
+            self.touch(self.socket)  # a session lives as long as its client says something
         return 0
 
     cdef bint takes(self, Py_ssize_t size) except -1:

@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
 from wsgroups.connection.connection cimport Connection, GroupCore, Phase, ticks_of
+from wsgroups.connection.handshake cimport check_upgrade
 from wsgroups.connection.head cimport RequestHead
 from wsgroups.connection.stream cimport (
     HOLDING_FRAMES,
@@ -246,6 +247,7 @@ cdef class HttpPhase(Phase):
         length = self.head.content_length
         if length == 0:
             return self.handle()
+        check_upgrade(self.head)  # which refuses a handshake with a body: nobody waits for that
         if length is not None and length > self.limits.max_body_size:
             raise HTTPError(413, "The request's body is too large.")
         self.state = READING_BODY

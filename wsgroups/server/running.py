@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -94,13 +95,22 @@ def open_standard_descriptors() -> None:
 def _on_signal(
     loop: asyncio.AbstractEventLoop, number: signal.Signals, handler: Callable[[], object]
 ) -> Callable[[], object]:
-    """Have the loop call `handler` on a signal; returns what puts back what was before."""
+    """Have the loop call `handler` on a signal; returns what puts back what was before.
+
+    Only the main thread can be told of signals: in another one nothing happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return _nothing
     try:
         loop.add_signal_handler(number, handler)
     except NotImplementedError:  # on Windows
         before = signal.signal(number, lambda *_: loop.call_soon_threadsafe(handler))
         return partial(signal.signal, number, before)
     return partial(loop.remove_signal_handler, number)
+
+
+def _nothing() -> None:
+    """There is nothing to put back."""
 
 
 async def _serve(

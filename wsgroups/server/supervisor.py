@@ -145,6 +145,9 @@ class Supervisor:
         self._slots = [Slot(listening) for listening in open_all(self._config)]
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._close_listening)
+            for number, action in self._signals().items():
+                loop.add_signal_handler(number, action)
+                stack.callback(loop.remove_signal_handler, number)
             self._directory = private_directory()
             stack.callback(remove_directory, self._directory)
             self._lifeline, keep = os.pipe()
@@ -157,10 +160,7 @@ class Supervisor:
             stack.push_async_callback(self._hub.stop)
             stack.push_async_callback(self._leave_node)
             if self._broker is not None:
-                self._node = await self._lease_node(self._config.node)
-            for number, action in self._signals().items():
-                loop.add_signal_handler(number, action)
-                stack.callback(loop.remove_signal_handler, number)
+                await self._take_number()
             stack.push_async_callback(self._end_all)
             return await self._keep()
 
@@ -173,6 +173,16 @@ class Supervisor:
         # In full, because workers may change their working directory.
         self._hub_path = os.path.abspath(path or os.path.join(self._directory, "hub"))
         return open_unix_socket(self._hub_path, 0o600)
+
+    async def _take_number(self) -> None:
+        """Lease a node number, unless we are to stop before we have it."""
+        leasing = asyncio.ensure_future(self._lease_node(self._config.node))
+        await first_of(asyncio.wait([leasing]), self._stopping.wait())
+        if not leasing.done():
+            leasing.cancel()
+            await asyncio.wait([leasing])
+        if not leasing.cancelled():
+            self._node = leasing.result()
 
     async def _lease_node(self, wanted: int | None) -> NodeLease:
         assert self._broker is not None
@@ -212,6 +222,8 @@ class Supervisor:
 
     async def _keep(self) -> int:
         """Start the workers, the first one alone: what it cannot do, none can."""
+        if self._stopping.is_set():
+            return 0
         first = self._start(self._slots[0])
         await self._until_settled(first)
         if first.code is not None and not self._stopping.is_set():
@@ -318,7 +330,7 @@ class Supervisor:
         """Replace every worker, one after the other."""
         if self._rolling is not None and not self._rolling.done():
             self._roll_again = True
-        elif not self._stopping.is_set():
+        elif self._has_served and not self._stopping.is_set():
             self._rolling = asyncio.ensure_future(self._replace_all())
 
     async def _replace_all(self) -> None:

@@ -128,7 +128,7 @@ class Endpoint:
     def _find_group(self, name: str) -> Group:
         for port in (self.port, None):
             group = self._groups.get((port, name))
-            if group is not None and group.is_registered:
+            if group is not None and group.is_known:
                 return group
         return self._app.group_without_handlers(name)
 
@@ -154,12 +154,11 @@ class Endpoint:
         path = request.uri.partition("?")[0]
         if self.health is not None and path == self.health_path:
             return self._tell_health(request)
-        methods, parameters = self._router.find(path, self.port)
-        if not methods:
-            return Response(status=404)
-        route = methods.get(request.method)
+        route, parameters, others = self._router.find(request.method, path, self.port)
         if route is None:
-            return Response(status=405, headers={"Allow": ", ".join(sorted(methods))})
+            if not others:
+                return Response(status=404)
+            return Response(status=405, headers={"Allow": ", ".join(sorted(others))})
         if parameters:
             request.path_params = parameters
         return route

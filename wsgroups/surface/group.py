@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, SupportsIndex
 
 from wsgroups.connection.connection import Connection, GroupCore, Handler
 from wsgroups.errors import DuplicateHandlerError
-from wsgroups.policy import GroupPolicy, check_options
+from wsgroups.policy import GroupPolicy
 from wsgroups.surface import instances, runner
 from wsgroups.surface.handlers import Kind, error_handler, event_handler, message_handler
 from wsgroups.surface.rooms import Rooms
@@ -25,6 +24,7 @@ class Group(SocketSet):
         name: the string given to `send_upgrade`.
         policy: the limits and rules in force.
         is_registered: True when the group has a handler of any kind.
+        is_known: True when it has one, or options of its own: to upgrade into it is no mistake.
         rooms: the rooms that its sockets can join; `Handle.room` gives one.
         core: what the connections share; not for applications.
         label: what workers call it; not for applications.
@@ -52,6 +52,7 @@ class Group(SocketSet):
         self.core.attempt = runner.attempt if runner.BEGINS_AT_ONCE else None
         self.core.open_socket = open_socket
         self.is_registered = False
+        self.is_known = False
         self._has_instances = False
         self._tasks = tasks
         self._set_policy(policy)
@@ -100,8 +101,8 @@ class Group(SocketSet):
             TypeError: for an option that does not exist.
             ValueError: for a value that cannot work.
         """
-        check_options(GroupPolicy, policy)
-        self._set_policy(replace(self.policy, **policy))
+        self._set_policy(self.policy.changed(policy))
+        self.is_known = True
         self._on_change(self)
 
     def _set_policy(self, policy: GroupPolicy) -> None:
@@ -183,4 +184,4 @@ class Group(SocketSet):
             raise DuplicateHandlerError(
                 f"group {self.name!r} has a handler for {event} already; each event has one"
             )
-        self.is_registered = True
+        self.is_registered = self.is_known = True

@@ -11,7 +11,7 @@ from wsgroups.cluster.bus import Bus, Receiver
 from wsgroups.cluster.channels import group_channel, room_channel
 from wsgroups.connection.forwarding import Proxies
 from wsgroups.errors import UnknownGroupError
-from wsgroups.policy import GroupPolicy, check_options
+from wsgroups.policy import GroupPolicy
 from wsgroups.server.running import run
 from wsgroups.surface.elsewhere import Elsewhere
 from wsgroups.surface.endpoint import Endpoint
@@ -38,8 +38,8 @@ class Handle:
     Register in one thread, before or while it serves.
 
     Args:
-        strict_groups: an upgrade into a group without handlers raises UnknownGroupError instead of
-            making a push-only socket.
+        strict_groups: an upgrade into a group without handlers and options raises
+            UnknownGroupError instead of making a push-only socket.
         origins: origins that may connect beside the server's own, or `"*"` for all.
         policy: GroupPolicy options that groups begin with.
     """
@@ -51,11 +51,10 @@ class Handle:
         origins: Collection[str] | str | None = None,
         **policy: Any,
     ) -> None:
-        check_options(GroupPolicy, policy)
-        self.origins: Collection[str] | None = _as_origins(origins)
+        self.origins = GroupPolicy().changed({"origins": origins}).origins
         self.router = Router()
         self._strict = strict_groups
-        self._policy = GroupPolicy(**policy)
+        self._policy = GroupPolicy().changed(policy)
         self.groups: dict[tuple[int | None, str], Group] = {}
         self._rooms = Rooms()
         self._warned: set[str] = set()
@@ -121,8 +120,6 @@ class Handle:
                 group.members.channel = label
             self.groups[port, name] = group
         if policy:
-            if "origins" in policy:
-                policy["origins"] = _as_origins(policy["origins"])
             group.change(**policy)
         return group
 
@@ -270,12 +267,12 @@ class Handle:
         return group
 
     def group_without_handlers(self, name: str) -> Group:
-        """Return a group to upgrade into that nothing is registered for.
+        """Return a group to upgrade into that nothing is known of.
 
         Raises:
             UnknownGroupError: with strict groups.
         """
-        known = [g.name for g in self.groups.values() if g.is_registered]
+        known = [g.name for g in self.groups.values() if g.is_known]
         if self._strict:
             raise UnknownGroupError(name, known)
         if name not in self._warned and len(self._warned) < 1000:
@@ -364,12 +361,3 @@ class Handle:
             config: ServerConfig options: `host`, `port`, `uds`, ...
         """
         run(self, **config)
-
-
-def _as_origins(origins: Collection[str] | str | None) -> Collection[str] | None:
-    """A lone `"*"` or origin as a collection; trailing slashes are a usual slip."""
-    if origins is None:
-        return None
-    if isinstance(origins, str):
-        origins = [origins]
-    return frozenset(origin.rstrip("/") for origin in origins)

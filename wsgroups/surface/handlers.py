@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import types
@@ -128,11 +129,29 @@ def _positional(function: Callable[..., Any], count: int, form: str) -> list[Any
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return what the annotations mean; those that cannot be told stay as they are written."""
     try:
         return typing.get_type_hints(function)
     except (NameError, TypeError):
-        # A name that exists for type checkers only; the annotation stays as it is written.
-        return {}
+        # A class of the function around it, or a name that exists for type checkers only: one that
+        # is not found does not stand in the way of the others.
+        function = inspect.unwrap(function)
+        written = getattr(function, "__annotations__", {})
+        around, inside = getattr(function, "__globals__", {}), _names_around()
+        hints: dict[str, Any] = {}
+        for name, annotation in written.items():
+            one = types.SimpleNamespace(__annotations__={name: annotation})
+            with contextlib.suppress(NameError, TypeError):
+                hints |= typing.get_type_hints(one, around, inside)
+        return hints
+
+
+def _names_around() -> dict[str, Any]:
+    """Return the local variables of whoever registers a handler."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("wsgroups."):
+        frame = frame.f_back
+    return {} if frame is None else dict(frame.f_locals)
 
 
 def _wanted(
@@ -153,8 +172,6 @@ def _wanted(
 
 
 def _kind_of(function: Callable[..., Any], annotation: Any) -> Kind:
-    if isinstance(annotation, str):  # could not be resolved: go by what is written
-        annotation = {"str": str, "bytes": bytes, "dict": dict, "list": list}.get(annotation)
     if annotation in (inspect.Parameter.empty, Any):
         return "both"
     if annotation is str:
@@ -168,8 +185,10 @@ def _kind_of(function: Callable[..., Any], annotation: Any) -> Kind:
         return "json"
     name = getattr(function, "__qualname__", repr(function))
     raise HandlerSignatureError(
-        f"{name}: a message cannot be given as {annotation!r}; annotate it str, bytes, "
-        "str | bytes, dict, list, or with a dataclass, TypedDict, msgspec or pydantic model"
+        f"{name}: a message cannot be given as {annotation!r}"
+        f"{', a name that is not found here' if isinstance(annotation, str) else ''}; annotate it "
+        "str, bytes, str | bytes, dict, list, or with a dataclass, TypedDict, msgspec or pydantic "
+        "model"
     )
 
 

@@ -19,7 +19,7 @@ cdef class Request:
     cdef object _endpoint
     cdef int64_t _id                # -1 until somebody asks
     cdef str _uri
-    cdef public dict path_params
+    cdef public object path_params
     cdef readonly bint websocket_upgrade
 
     cdef RequestHead _parsed(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
@@ -13,6 +14,7 @@ from wsgroups.connection.deflate import Deflate, negotiate
 from wsgroups.connection.handshake import encode_switch, requested_subprotocols
 from wsgroups.connection.head import RequestHead
 from wsgroups.connection.http import HttpPhase
+from wsgroups.connection.wire import check_text
 from wsgroups.enums import HandlerStatus
 from wsgroups.errors import AlreadyAnsweredError, HTTPError, UpgradeRequiredError
 from wsgroups.ids import sequence
@@ -40,7 +42,7 @@ _OURS = frozenset(
 )
 
 
-_NO_PARAMETERS: dict[str, Any] = {}
+_NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Body(bytes):
@@ -77,7 +79,7 @@ class Request:
         self._endpoint = endpoint
         self._id = -1
         self._uri: str | None = head.target
-        self.path_params: dict[str, Any] = _NO_PARAMETERS
+        self.path_params: Mapping[str, Any] = _NO_PARAMETERS
         self.websocket_upgrade = is_upgrade
 
     def __repr__(self) -> str:
@@ -325,7 +327,7 @@ def _cookie_headers(cookies: Cookies | None) -> list[tuple[str, str]]:
     if isinstance(cookies, str):
         raise TypeError("cookies is a list of 'name=value' strings, a dict or a SimpleCookie")
     if isinstance(cookies, SimpleCookie):
-        lines: Iterable[str] = [morsel.OutputString() for morsel in cookies.values()]
+        lines: Iterable[str] = _baked(cookies)
     elif isinstance(cookies, Mapping):
         jar = SimpleCookie()
         try:
@@ -333,10 +335,17 @@ def _cookie_headers(cookies: Cookies | None) -> list[tuple[str, str]]:
                 jar[name] = value
         except CookieError as error:
             raise ValueError(f"cookie {name!r} is malformed: {error}") from None
-        lines = [morsel.OutputString() for morsel in jar.values()]
+        lines = _baked(jar)
     else:
         lines = cookies
     return [("Set-Cookie", line) for line in lines]
+
+
+def _baked(jar: SimpleCookie) -> list[str]:
+    """The cookies of a jar, which would write a line end as digits that hide what was tried."""
+    for name, morsel in jar.items():
+        check_text(morsel.value, f"cookie {name}")
+    return [morsel.OutputString() for morsel in jar.values()]
 
 
 def _checked_headers(headers: Headers | None) -> list[tuple[str, str]]:

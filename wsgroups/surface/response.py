@@ -9,6 +9,9 @@ import orjson
 
 from wsgroups.connection.wire import PHRASES, check_text, check_token, encode_response
 
+# They say where the response ends: with a second one, peers do not agree on that.
+_OURS = frozenset({"content-length", "transfer-encoding"})
+
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
@@ -24,7 +27,8 @@ class Response:
         content_type: None for what fits the body.
 
     Raises:
-        ValueError: for a status out of range, or CR, LF or NUL in a header or the reason.
+        ValueError: for a status out of range, CR, LF or NUL in a header or the reason, or a
+            `Content-Length` or `Transfer-Encoding` of one's own.
         TypeError: for a body of another type.
     """
 
@@ -47,6 +51,9 @@ class Response:
             (check_token(name, "header name"), check_text(value, "header value"))
             for name, value in items
         ]
+        for name, _ in self.headers:
+            if name.lower() in _OURS:
+                raise ValueError(f"header {name!r} is made from the response and cannot be set")
         self.status = status
         self.reason = reason
         self.body, guessed = self._encode(body)

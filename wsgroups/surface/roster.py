@@ -55,6 +55,7 @@ class Roster:
         self._loop: asyncio.AbstractEventLoop | None = None
         # Not that of whatever handler makes the first socket come or leave.
         self._context = contextvars.copy_context()
+        self._telling: asyncio.Task[None] | None = None  # tells the guardian who is about to close
         self._bus: Bus | None = None
         self._ward: Ward | None = None
         self._guardian: Guardian | None = None
@@ -173,15 +174,28 @@ class Roster:
         """Tell the guardian that the disconnect handler of a socket is about to be called."""
         loop = asyncio.get_running_loop()
         self._witness.note(_ORPHANS + label, id, False, loop)
-        await asyncio.sleep(0)  # those that close together are told of together
-        bus = self._bus
-        if bus is None:
+        if self._bus is None or self._loop is None:
             return
-        if loop is self._loop:
-            self.flush()
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(_TELLING):
-                await bus.drain()
+                if loop is self._loop:
+                    await self._until_told()
+                else:
+                    telling = asyncio.run_coroutine_threadsafe(self._until_told(), self._loop)
+                    await asyncio.wrap_future(telling)
+
+    async def _until_told(self) -> None:
+        """Wait until what is noted by now cannot be lost with this process: the bus has it."""
+        if self._telling is None:
+            self._telling = asyncio.ensure_future(self._tell())
+        await asyncio.shield(self._telling)  # which is for others, too
+
+    async def _tell(self) -> None:
+        await asyncio.sleep(0)  # those that close together are told of together
+        self._telling = None  # whoever closes from now on is told of by the next
+        self.flush()
+        if self._bus is not None:
+            await self._bus.sync()
 
     # --- other workers ----------------------------------------------------------------------
 

@@ -7,5 +7,5 @@ cdef class Router:
     cdef dict _exact
     cdef dict _patterns
 
-    @cython.locals(methods=dict, parameters=dict)
-    cpdef tuple find(self, str path, object port)
+    @cython.locals(methods=dict, others=set)
+    cpdef tuple find(self, str method, str path, object port)

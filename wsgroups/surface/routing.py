@@ -15,7 +15,7 @@ from wsgroups.surface.handlers import is_async
 _PARAMETER = re.compile(r"\{([A-Za-z_]\w*)(?::(\w+))?\}")
 _CONVERTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "str": (r"[^/]+", str),
-    "int": (r"-?\d{1,18}", int),
+    "int": (r"-?\d{1,40}", int),  # ids have up to 19 digits
 }
 
 
@@ -54,25 +54,38 @@ class Router:
             raise DuplicateHandlerError(f"{method} {path} is handled by {taken} already")
         methods[method] = route
 
-    def find(self, path: str, port: int | None) -> tuple[dict[str, Route], dict[str, Any]]:
-        """Return the routes of a path by method, and its parameters; empty when there are none."""
+    def find(
+        self, method: str, path: str, port: int | None
+    ) -> tuple[Route | None, dict[str, Any], set[str]]:
+        """Return the route of a request, its parameters, and which methods its path has else.
+
+        A path without parameters stands before one with, and of each kind that of this port before
+        that of all, and the one that was registered first.
+        """
+        others: set[str] = set()
         for bound in (port, None):
             methods = self._exact.get((bound, path))
             if methods:
-                return methods, {}
-        for (bound, _), methods in self._patterns.items():
-            if bound is not None and bound != port:
-                continue
-            route = next(iter(methods.values()))
-            assert route.pattern is not None
-            found = route.pattern.fullmatch(path)
-            if found:
-                parameters = {
-                    name: convert(unquote(found[name]))
-                    for name, convert in route.converters.items()
-                }
-                return methods, parameters
-        return {}, {}
+                if method in methods:
+                    return methods[method], {}, others
+                others.update(methods)
+        for bound in (port, None):
+            for (of, _), methods in self._patterns.items():
+                found = _match(methods, path) if of == bound else None
+                if found:
+                    if method in methods:
+                        return methods[method], _parameters(methods[method], found), others
+                    others.update(methods)
+        return None, {}, others
+
+
+def _match(methods: dict[str, Route], path: str) -> re.Match[str] | None:
+    pattern = next(iter(methods.values())).pattern  # they have one path, and with it one pattern
+    return pattern.fullmatch(path) if pattern is not None else None
+
+
+def _parameters(route: Route, found: re.Match[str]) -> dict[str, Any]:
+    return {name: convert(unquote(found[name])) for name, convert in route.converters.items()}
 
 
 def _compile(method: str, path: str, function: Callable[..., Any]) -> Route:

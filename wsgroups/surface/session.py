@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from wsgroups.closing import CloseCode
 from wsgroups.surface.websocket import SocketSet, WebSocket
@@ -22,6 +23,9 @@ COOKIE = "wsgroups_session"
 
 _sessions: dict[str, Session] = {}
 _sweep_at = 64
+_tasks: set[asyncio.Task[object]] = set()  # a loop keeps no task of its own
+
+Callback = TypeVar("Callback", bound=Callable[..., object])
 
 
 class _Current:
@@ -63,9 +67,10 @@ class Session:
         self._began = self._seen = time.monotonic()
         self._created = datetime.now(UTC)
         self._values: dict[Any, Any] = {}
-        self._callbacks: list[Callable[[Session], object]] = []
+        self._callbacks: list[Callable[..., object]] = []
         self._order: dict[WebSocket, None] = {}  # live ones, the last active at the end
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the timer
         self._is_destroyed = False
         _remember(self)
         self._watch()
@@ -150,9 +155,17 @@ class Session:
 
     # --- the end ----------------------------------------------------------------------------
 
-    def on_destroy(self, callback: Callable[[Session], object]) -> None:
-        """Have `callback(session)` called once when it expires or is destroyed."""
-        self._callbacks.append(callback)
+    def on_destroy(self, callback: Callback) -> Callback:
+        """Have `callback(session)`, or `callback()`, called once when it expires or is destroyed.
+
+        At once when that is over already. An `async def` function runs as a task of the loop that
+        the session ends in. Returns the callback, so that this can be a decorator.
+        """
+        if self._is_destroyed:
+            self._call(callback)
+        else:
+            self._callbacks.append(callback)
+        return callback
 
     def destroy(self) -> None:
         """End it: close its sockets with 1001, call those who want to know, forget it."""
@@ -163,18 +176,26 @@ class Session:
         self.sockets.close(CloseCode.GOING_AWAY, "Session is expired.")
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            try:
-                callback(self)
-            except Exception:
-                logger.exception("a callback of a session's end failed")
+            self._call(callback)
         self._order.clear()
+
+    def _call(self, callback: Callable[..., object]) -> None:
+        """Call one of those who want to know; what it raises goes to the log."""
+        try:
+            result = callback(self) if _takes_argument(callback) else callback()
+            if inspect.iscoroutine(result):
+                _spawn(result)
+        except Exception:
+            logger.exception("a callback of a session's end failed")
 
     def _watch(self) -> None:
         """See to it that the running loop looks when the time may be over."""
-        if self._timer is not None or self.timeout is None or self._is_destroyed:
+        if self.timeout is None or self._is_destroyed:
+            return
+        if self._timer is not None and self._loop is not None and not self._loop.is_closed():
             return
         try:
-            loop = asyncio.get_running_loop()
+            loop = self._loop = asyncio.get_running_loop()
         except RuntimeError:
             return
         self._timer = loop.call_later(max(0.0, self._left()), self._look)
@@ -212,6 +233,35 @@ class Session:
             return None
         session.touch()
         return session
+
+
+def _takes_argument(callback: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(callback).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # a built-in without a signature
+        return True
+    return True
+
+
+def _spawn(coroutine: Coroutine[Any, Any, object]) -> None:
+    try:
+        task = asyncio.get_running_loop().create_task(coroutine)
+    except RuntimeError:
+        coroutine.close()
+        raise RuntimeError(
+            "the session ended where no loop runs, which an `async def` callback needs: "
+            "destroy it in the loop's thread, or give on_destroy a plain function"
+        ) from None
+    _tasks.add(task)
+    task.add_done_callback(_finished)
+
+
+def _finished(task: asyncio.Task[object]) -> None:
+    _tasks.discard(task)
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("a callback of a session's end failed", exc_info=task.exception())
 
 
 def _remember(session: Session) -> None:

@@ -756,6 +756,17 @@ cdef class SocketSet:
         if connection is not None:
             connection.leave(self.members)
 
+    def remove(self, socket):
+        """Let go of a member, given as WebSocket or id; KeyError when it is none."""
+        if socket not in self:
+            raise KeyError(socket)
+        self.discard(socket)
+
+    def clear(self):
+        """Let go of all members."""
+        for socket in self:
+            self.discard(socket)
+
     def send(self, data, exclude=(), is_text=None, key=None):
         """Send one message to every member; it is encoded once.
 
