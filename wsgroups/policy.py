@@ -161,7 +161,8 @@ class GroupPolicy:
         _require(
             not self.keeps_windows or self.slow_consumer not in ("drop_oldest", "conflate"),
             "slow_consumer",
-            "another with context_takeover: its peers cannot do without a message",
+            "another with context_takeover, where no message may be taken out of the queue: "
+            "'disconnect', 'drop_newest' or 'wait'",
             self.slow_consumer,
         )
         _require(
