@@ -37,7 +37,7 @@ test: install  ## every change: minutes, on all cores
 test-cluster: install redis  ## several processes and machines, on real brokers: NATS and Redis
 	$(BIN)/python -m pytest -n 4 tests/cluster
 
-test-portable: install  ## the same with every server on the portable driver
+test-portable: install  ## as test, with every server on the portable driver
 	$(BIN)/python -m pytest -n auto --ignore tests/cluster --driver transports
 
 NOX = $(BIN)/pip install --quiet 'wsgroups[dist]' && $(BIN)/nox
@@ -48,7 +48,7 @@ wheel: install  ## sdist and wheel in dist/, examined
 test-wheel: install redis  ## every test against the wheel, in an environment with nothing else in it
 	$(NOX) -s dist wheel-$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-test-all: install redis  ## the same on every Python from 3.11 on that is here
+test-all: install redis  ## as test-wheel, on every Python from 3.11 on that is here
 	$(NOX) -s dist wheel
 
 check: install  ## format, lint, types, layers

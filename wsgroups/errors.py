@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class WSGroupsError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of the exceptions of this package; wrong arguments are TypeError and ValueError."""
 
 
 class HTTPError(WSGroupsError):

@@ -57,7 +57,8 @@ class Compression:
         window_bits: 9 to 15: matches are looked for in the last 2**bits bytes.
         memory_level: 1 to 9: how much memory compressing takes.
         context_takeover: keep both windows from message to message. Better for many small messages
-            that are alike; 11 to 250 KB a socket, and group sends are compressed for each member.
+            that are alike; 11 KB to over 100 KB a socket, and group sends are compressed for each
+            member.
         threshold: bytes; smaller messages go as they are.
         max_ratio: a message of more than 64 KiB that is inflated to more than so many times its
             size closes with 1009.
@@ -161,7 +162,8 @@ class GroupPolicy:
         _require(
             not self.keeps_windows or self.slow_consumer not in ("drop_oldest", "conflate"),
             "slow_consumer",
-            "another with context_takeover: its peers cannot do without a message",
+            "another with context_takeover, where no message may be taken out of the queue: "
+            "'disconnect', 'drop_newest' or 'wait'",
             self.slow_consumer,
         )
         _require(

@@ -17,9 +17,7 @@ MEMORY = 64e9  # bytes
 BUS_SHARE = 0.25  # of a worker's core; the rest is for sockets and the application
 BUS_MEMORY = 256e6  # bytes of a worker
 ONE_CORE = 1.0  # the hub and a gateway are one process each
-NODES = (1 << NODE_BITS) - 1  # that ids have numbers for, which are chosen by chance
-ATTEMPTS = 20  # numbers that a node tries before it gives up, as of `lease_node`
-UNLUCKY = 0.01  # of all nodes that start may find no number
+NODES = (1 << NODE_BITS) - 1  # that ids have numbers for
 FAR = 1 << 20  # nodes; nobody looks further
 
 
@@ -102,9 +100,6 @@ USES: dict[str, Use] = {
     "CPU of a host's hub": lambda model, case: case.bill.hub_share / ONE_CORE,
     "Memory of a worker for the bus": lambda model, case: case.bill.bus_bytes / BUS_MEMORY,
     "CPU of a worker for its sockets": lambda model, case: case.bill.socket_share / ONE_CORE,
-    "A free number of a node, by chance": lambda model, case: (
-        (case.traffic.nodes / NODES) ** ATTEMPTS / UNLUCKY
-    ),
     "Numbers of nodes in ids": lambda model, case: case.traffic.nodes / (NODES + 0.5),
 }
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from .costs import Costs, Passing
 from .limits import (
-    ATTEMPTS,
     BUS_MEMORY,
     BUS_SHARE,
     MEMORY,
@@ -15,7 +14,6 @@ from .limits import (
     NETWORK,
     NODES,
     REDIS_CORES,
-    UNLUCKY,
     USES,
     Model,
     used_up_at,
@@ -310,7 +308,6 @@ def _room() -> Table:
         ("Memory of a worker for the bus", f"{BUS_MEMORY / 1e6:g} MB"),
         ("A worker for its sockets, a hub", "one core"),
         ("Numbers of nodes in ids", f"{NODES:,}"),
-        ("Nodes that find no free number", f"{UNLUCKY:.0%}, when {ATTEMPTS} are tried"),
     )
     return Table(("What there is", "so much of"), rows)
 

@@ -179,7 +179,7 @@ class Server:
             ValueError: when `uds_owner` names nobody.
         """
         if self._driver is not None:
-            raise RuntimeError("this server was started already")
+            raise RuntimeError("this server was started already; serve() makes another one")
         limit_write_buffers(self.config.max_total_write_buffer or _memory() // 4)
         try:
             await self._open(asyncio.get_running_loop())

@@ -158,7 +158,9 @@ class Elsewhere:
         A plain thread waits a moment first. A loop has others to serve, and may `drain`.
         """
         if len(data) > LARGEST_MESSAGE - OVERHEAD:
-            logger.warning("a message of %d bytes is too large for other workers", len(data))
+            logger.warning(
+                "a message of %d bytes is too large for other workers, which take 64 MiB", len(data)
+            )
             return False
         if self._bus.backlog < OUTBOX_LIMIT // 2 or asyncio._get_running_loop() is not None:
             return True

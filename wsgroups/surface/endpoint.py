@@ -182,10 +182,17 @@ class Endpoint:
         if result is _HANDLED or (phase.is_answered() and result is None):
             if phase.is_answered():
                 return
-            logger.error("%r was called HANDLED, but has no answer", request)
+            logger.error(
+                "%r was called HANDLED, but has no answer; only send_upgrade() gives one", request
+            )
             result = Response(status=500)
         elif phase.is_answered():
-            logger.error("%r has its answer; the handler's %r is ignored", request, result)
+            logger.error(
+                "%r has its answer; the handler's %r is ignored; "
+                "return HANDLED after send_upgrade()",
+                request,
+                result,
+            )
             return
         try:
             self._respond(phase, head, as_response(result))

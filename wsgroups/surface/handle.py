@@ -277,7 +277,10 @@ class Handle:
             raise UnknownGroupError(name, known)
         if name not in self._warned and len(self._warned) < 1000:
             self._warned.add(name)
-            logger.warning("%s; its sockets are push-only", UnknownGroupError(name, known))
+            logger.warning(
+                "%s; what its sockets send is thrown away; register a handler for it, of any kind",
+                UnknownGroupError(name, known),
+            )
         return self.group(name)
 
     def all_origins(self) -> Collection[str] | None:

@@ -40,7 +40,11 @@ class Listener(Generic[Event]):
             self._waiting.append(event)
         else:
             if not self._dropped:
-                logger.error("%s %r is too slow: it misses events", self._what, self._function)
+                logger.error(
+                    "%s %r is too slow and misses events; have it start tasks for what takes long",
+                    self._what,
+                    self._function,
+                )
             self._dropped += 1
 
     def start(self) -> None:

@@ -78,7 +78,7 @@ class Presence:
         function: Callable[..., Any],
     ) -> None:
         if key in which:
-            raise DuplicateHandlerError(f"{what} has a handler for presence already; it has one")
+            raise DuplicateHandlerError(f"{what} has a handler for presence already; each has one")
         which[key] = Listener("presence handler", function, self._spawn)
 
     def wants_group(self, name: str) -> bool:

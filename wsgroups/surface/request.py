@@ -43,6 +43,7 @@ _OURS = frozenset(
 
 
 _NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
+_ANSWERED = "this request already has its answer; return HANDLED after send_upgrade()"
 
 
 class Body(bytes):
@@ -227,7 +228,7 @@ class Request:
         self.require_upgrade()
         phase, head = self._phase, self._parsed()
         if phase is None or phase.is_answered():
-            raise AlreadyAnsweredError("this request already has its answer")
+            raise AlreadyAnsweredError(_ANSWERED)
         ours = session if session is not None and isinstance(session, Session) else None
         if ours is not None and not ours.is_alive:
             raise ValueError("this session has ended; Session.find() gives None for such")
@@ -285,7 +286,7 @@ class Request:
         if hasattr(handler, "socket"):
             raise ValueError("each socket needs a WebSocketHandler of its own")
         if self._phase is None:
-            raise AlreadyAnsweredError("this request already has its answer")
+            raise AlreadyAnsweredError(_ANSWERED)
         name = type(handler).__name__ if group is None else group
         self._endpoint.group_of_instances(name)
         connection = self._phase.connection
