@@ -169,7 +169,7 @@ def plain(random: Random) -> bytes:
     line = b"POST /form HTTP/1.1"
     if kind < 0.7:
         body = random.randbytes(random.choice((0, 1, 5, 100)))
-        size = b"Content-Length: %d" % len(body)
+        size = b"Content-Length: %d" % random.choice((len(body),) * 9 + (2_000_000,))
     else:
         body = random.choice(CODINGS)
         size = b"Transfer-Encoding: chunked"

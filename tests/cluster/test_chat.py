@@ -112,6 +112,7 @@ async def see_the_same(port: int) -> None:
     for tab in tabs[1:]:
         await tab.sees({name: 1 for name in everybody if name != visitors[0].name})
         assert tab.events == [("left", visitors[0].name)]
+    for tab in tabs[1:]:
         await close(tab)
 
 

@@ -165,6 +165,7 @@ cdef class Connection(Stream):
     cdef bint is_congested(self) except -1
     cdef int handle(self, FrameEvent* event) except -1
     cdef int on_other(self, FrameEvent* event) except -1
+    cdef bint note_message(self, FrameEvent* event) except -1
     cdef int count(self, const FrameEvent* event) except -1
     cdef int on_message(self, FrameEvent* event) except -1
     cdef int on_deflated(self, FrameEvent* event) except -1

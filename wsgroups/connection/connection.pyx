@@ -332,7 +332,7 @@ cdef class Connection(Stream):
         cdef tuple entry = members.entry(self.id, False)
         cdef Witness witness = members.witness
         if members.discard(<PyObject*> self):
-            if members is not self.group.members:
+            if self.sets is not None:  # else it is about to leave all of them
                 self.sets.discard(members)
             if entry is not None:
                 witness.append(entry, self.driver.loop)
@@ -438,6 +438,9 @@ cdef class Connection(Stream):
         if self.phase is not None:
             return NULL
         found = <char*> decoder_target(&self.decoder, size)
+        if found != NULL:
+            # Whoever receives may let other code run that ends this connection.
+            self.driver.lent = <object> self.decoder.message
         if found == NULL and size[0] > HELD_AT_MOST:
             size[0] = HELD_AT_MOST
         return found
@@ -445,6 +448,9 @@ cdef class Connection(Stream):
     cdef int landed(self, Py_ssize_t size) except -1:
         cdef FrameEvent event
         self.last_seen = self.driver.tick
+        self.driver.lent = None
+        if self.decoder.message == NULL:
+            return 0
         decoder_landed(&self.decoder, size, &event)
         if event.kind != EVENT_NONE:
             self.handle(&event)
@@ -584,19 +590,33 @@ cdef class Connection(Stream):
         if handler is None or self.state != STATE_OPEN:
             Py_XDECREF(event.owner)
             return self.on_unwanted(is_text)
-        if self.group.is_metered and not self.takes(event.size):
-            Py_XDECREF(event.owner)
+        if (
+            self.group.is_metered or self.touch is not None or self.tally is not None
+        ) and not self.note_message(event):
             return 0
-        if self.touch is not None:
-            self.touch(self.socket)
-        if self.tally is not None:
-            self.count(event)
         if handler.decode is not None:
             return self.on_encoded(event, handler)
         message = message_of(event)
         if handler.is_async or self.is_busy():
             return self.enqueue(handler, message)
         return self.call(handler, message)
+
+    cdef bint note_message(self, FrameEvent* event) except -1:
+        """Count a message where that is wanted; False when it is one too many, and is given up."""
+        cdef bint is_taken = False
+        try:
+            is_taken = not self.group.is_metered or self.takes(event.size)
+            if is_taken and self.touch is not None:
+                self.touch(self.socket)
+            if is_taken and self.tally is not None:
+                self.count(event)
+        except BaseException:
+            is_taken = False
+            raise
+        finally:
+            if not is_taken:
+                Py_XDECREF(event.owner)
+        return is_taken
 
     cdef int count(self, const FrameEvent* event) except -1:
         self.tally.messages_in += 1

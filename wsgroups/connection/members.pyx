@@ -47,7 +47,11 @@ cdef class Witness:
         try:
             self.entries.append(entry)
             if len(self.entries) == 1:
-                self.wake(loop)
+                try:
+                    self.wake(loop)
+                except BaseException:
+                    self.entries = []  # nobody will look at them; the next one wakes again
+                    raise
         except BaseException:
             logger.exception("it could not be noted who has come or left")
 

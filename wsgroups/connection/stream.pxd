@@ -117,6 +117,7 @@ cdef class Driver:
     cdef list mailbox              # from other threads
     cdef bint woken
     cdef bint finished             # closed: no stream is left, and nobody reads the mailbox
+    cdef object lent               # the message that bytes are being received straight to, or None
     cdef char* plain               # room for what filters undo and do, or NULL
 
     cdef int64_t clock(self) noexcept
@@ -156,6 +157,7 @@ cdef class Driver:
     cdef int end_turn(self, int64_t slice) except -1
     cdef int read_mailbox(self, int64_t slice) except -1
     cdef int carry_out(self, object item) except -1
+    cdef int settle_for_good(self, bint in_turn) except -1
     cdef int settle(self, int64_t slice) except -1
     cdef int run_deferred(self, int64_t slice) except -1
     cdef int defer_again(self) except -1

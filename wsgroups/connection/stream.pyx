@@ -66,15 +66,40 @@ cdef extern from *:
         Py_TYPE(context)->tp_traverse(context, wsgroups_visit, &found);
         return found;
     }
-    /* True while a context has `variables`, and no copy has them: one reference is the context's
-       and one the caller's. */
-    static inline int wsgroups_is_uncopied(PyObject *context, PyObject *variables) {
-        return Py_REFCNT(variables) == 2 && wsgroups_variables(context) == variables;
+    static int wsgroups_compare(PyObject *object, void *wanted) {
+        if (object == *(PyObject **) wanted)
+            *(PyObject **) wanted = NULL;
+        return 0;
+    }
+    /* True when `value` stands in the topmost node of `variables`: whoever sets a variable of a
+       copy has a topmost node of its own from then on, with a reference to `value` of its own. */
+    static int wsgroups_is_on_top(PyObject *variables, PyObject *value) {
+        PyObject *top = NULL;
+        Py_TYPE(variables)->tp_traverse(variables, wsgroups_visit, &top);
+        if (top != NULL)
+            Py_TYPE(top)->tp_traverse(top, wsgroups_compare, &value);
+        return value == NULL;
+    }
+    /* True while a context has `variables` with `scope` in them, and no copy has either, with other
+       variables set or not: of the two references to each, one is the context's, one the caller's. */
+    static inline int wsgroups_is_uncopied(
+        PyObject *context, PyObject *variables, PyObject *scope
+    ) {
+        return Py_REFCNT(variables) == 2 && Py_REFCNT(scope) == 2
+            && wsgroups_variables(context) == variables;
+    }
+    /* True when variables are set in this context now. */
+    static inline int wsgroups_is_entered(PyObject *context) {
+        return PyThreadState_Get()->context == context;
     }
     """
     PyObject* variables_of "wsgroups_variables"(PyObject* context)
     # By pointers: Cython holds a reference to an object while it calls.
-    bint is_uncopied "wsgroups_is_uncopied"(PyObject* context, PyObject* variables)
+    bint is_on_top "wsgroups_is_on_top"(PyObject* variables, PyObject* value)
+    bint is_entered "wsgroups_is_entered"(PyObject* context)
+    bint is_uncopied "wsgroups_is_uncopied"(
+        PyObject* context, PyObject* variables, PyObject* scope
+    )
 
 logger = logging.getLogger("wsgroups")
 
@@ -247,7 +272,8 @@ cdef class Driver:
         cdef Stream stream
         for stream in self.connections_of(server):
             stream.drop()
-        self.context.run(self._settle)
+        if not self.in_turn:  # else the turn that this is in does so when it ends
+            self.context.run(self._settle)
 
     cdef int abort_all(self) except -1:
         """Let every stream go, for good: they leave their sets and the registry."""
@@ -433,6 +459,19 @@ cdef class Driver:
             self.begin_turn()
             self.end_turn(0)
 
+    cdef int settle_for_good(self, bint in_turn) except -1:
+        """Do what is left now that the driver is closed.
+
+        In the context of turns: when this is within a turn, by a task that began there, the context
+        cannot be entered again, and what is left runs in the one of the task.
+        """
+        self.in_turn = False
+        if in_turn:
+            self._settle()
+        else:
+            self.context.run(self._settle)
+        return 0
+
     cdef int settle(self, int64_t slice) except -1:
         # Handlers of the deferred kind (disconnect above all) send and close again.
         cdef bint is_cut
@@ -578,10 +617,12 @@ cdef class Driver:
 
     cdef int enter(self, object socket) except -1:
         """Make `socket` the current one for the handler that is called next."""
-        if not self.in_turn:
+        if not self.in_turn or not is_entered(<PyObject*> self.context):
             PyContextVar_Set(current_socket, socket)  # in the context of the task that calls
         elif socket is not self.current:
-            if not is_uncopied(<PyObject*> self.context, <PyObject*> self.variables):
+            if not is_uncopied(
+                <PyObject*> self.context, <PyObject*> self.variables, <PyObject*> self.scope
+            ):
                 self._renew_scope()
             self.scope.socket = self.current = socket
         return 0
@@ -591,6 +632,8 @@ cdef class Driver:
         self.scope, self.variables = Scope(), None
         PyContextVar_Set(current_socket, self.scope)
         self.variables = <object> variables_of(<PyObject*> self.context)
+        if not is_on_top(<PyObject*> self.variables, <PyObject*> self.scope):
+            self.variables = None  # copies could not be told: the next one gets a scope of its own
 
     cdef int raised(self, object error) except -1:
         """Keep what must end the program (Ctrl-C, sys.exit) until the turn is over."""

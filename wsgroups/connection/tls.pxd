@@ -13,6 +13,7 @@ cdef class TlsFilter(Filter):
     cdef int state                 # TlsState
     cdef bint wants                # `incoming` is empty: nothing happens without more bytes
     cdef bint has_ended            # our close_notify is sealed
+    cdef bint is_sealing           # TLS is writing
 
     cdef int begin(self, Stream stream) except -1
     cdef int undo(self, Stream stream, char* data, Py_ssize_t size) except -1
@@ -23,5 +24,5 @@ cdef class TlsFilter(Filter):
     cdef int read(self, Stream stream) except -1
     cdef int collect(self) except -1
     cdef int break_off(self, Stream stream, object error) except -1
-    cdef object record(self, Stream stream, iovec* vectors, int used)
+    cdef bytes record(self, iovec* vectors, int used)
     cdef int end(self) except -1

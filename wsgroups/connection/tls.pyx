@@ -18,6 +18,7 @@ from wsgroups.connection.outbox cimport iovec, outbox_write_bytes
 from wsgroups.connection.stream cimport (
     HOLDING_FRAMES,
     HOLDING_SEALED,
+    STREAM_CLOSED,
     STREAM_FINISHING,
     STREAM_OPEN,
     Driver,
@@ -70,7 +71,7 @@ cdef class TlsFilter(Filter):
         """The first byte has come."""
         cdef Driver driver = stream.driver
         if driver.plain == NULL:
-            driver.plain = <char*> malloc(RECORD + PIECE)
+            driver.plain = <char*> malloc(RECORD)
             if driver.plain == NULL:
                 raise MemoryError
         self.incoming = ssl.MemoryBIO()
@@ -181,7 +182,11 @@ cdef class TlsFilter(Filter):
             got = 0
         except (OSError, ValueError) as error:
             return self.break_off(stream, error)
+        finally:
+            stream.driver.lent = None
         self.collect()
+        if stream.ending != STREAM_OPEN:  # ended by what ran while TLS was reading
+            return 0
         if got == 0:
             self.state = TLS_ENDED
             return stream.take_end()
@@ -211,36 +216,48 @@ cdef class TlsFilter(Filter):
     cdef int seal(self, Stream stream) except -1:
         cdef iovec[VECTORS] vectors
         cdef int used, _record
-        if self.state not in (TLS_OPEN, TLS_ENDED) or self.has_ended:
+        if self.state not in (TLS_OPEN, TLS_ENDED) or self.has_ended or self.is_sealing:
             return 0
         for _record in range(RECORDS_AT_ONCE):
             used = stream.gather_plain(vectors, VECTORS)
             if used == 0:
                 return self.end() if stream.ending == STREAM_FINISHING else 0
+            self.is_sealing = True
             try:
-                size = self.tls.write(self.record(stream, vectors, used))
+                size = self.tls.write(self.record(vectors, used))
             except WantRead:  # in the middle of a renegotiation that the context allows
                 return 0
             except (OSError, ValueError) as error:
                 return self.break_off(stream, error)
+            finally:
+                self.is_sealing = False
+            if stream.ending == STREAM_CLOSED:  # by what ran while TLS was writing
+                return 0
             stream.sent_plain(size)
             self.collect()
         return 0
 
-    cdef object record(self, Stream stream, iovec* vectors, int used):
+    cdef bytes record(self, iovec* vectors, int used):
         """Return what goes into the next record: small parts together, or some of a large one."""
-        # Not where plain text is received to: that may be in use.
-        cdef char* joined = stream.driver.plain + RECORD
+        # Copied, because the collector may run while TLS writes, and with it what ends this socket
+        # or sends on others.
         cdef Py_ssize_t size = 0, part
+        cdef bytes record
+        cdef char* place
         cdef int i
-        if used == 1 or vectors[0].iov_len >= PIECE:
-            size = min(<Py_ssize_t> vectors[0].iov_len, PIECE)
-            return PyMemoryView_FromMemory(<char*> vectors[0].iov_base, size, PyBUF_READ)
         for i in range(used):
-            part = min(<Py_ssize_t> vectors[i].iov_len, PIECE - size)
-            memcpy(joined + size, vectors[i].iov_base, part)
-            size += part
-        return PyMemoryView_FromMemory(joined, size, PyBUF_READ)
+            size += <Py_ssize_t> vectors[i].iov_len
+        record = PyBytes_FromStringAndSize(NULL, min(size, PIECE))
+        place = PyBytes_AS_STRING(record)
+        size = PyBytes_GET_SIZE(record)
+        for i in range(used):
+            part = min(<Py_ssize_t> vectors[i].iov_len, size)
+            memcpy(place, vectors[i].iov_base, part)
+            place += part
+            size -= part
+            if size == 0:
+                break
+        return record
 
     cdef int end(self) except -1:
         """Say that nothing follows (RFC 8446 section 6.1); the peer's own word is not awaited."""

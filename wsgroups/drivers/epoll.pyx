@@ -181,12 +181,13 @@ cdef class EpollDriver(Driver):
             raise
 
     def __dealloc__(self):
-        if self.epoll >= 0:
-            close(self.epoll)
-        if self.waker >= 0:
-            close(self.waker)
-        if self.reserve >= 0:
-            close(self.reserve)
+        if self.buffer != NULL:  # else the descriptors are 0 because nobody has set them
+            if self.epoll >= 0:
+                close(self.epoll)
+            if self.waker >= 0:
+                close(self.waker)
+            if self.reserve >= 0:
+                close(self.reserve)
         free(self.buffer)
         free(self.scratch)
         free(self.events)
@@ -203,7 +204,7 @@ cdef class EpollDriver(Driver):
         return 0
 
     def __del__(self):
-        if self.epoll >= 0:
+        if self.epoll >= 0 and self.buffer != NULL:
             self.abandon()
             warnings.warn("a wsgroups driver was never closed", ResourceWarning, source=self)
 
@@ -214,9 +215,9 @@ cdef class EpollDriver(Driver):
         self.loop.remove_reader(self.epoll)
         if self.sweeper is not None:
             self.sweeper.cancel()
+        in_turn = self.in_turn
         self.let_go()
-        self.in_turn = False
-        self.context.run(self._settle)
+        self.settle_for_good(in_turn)
 
     cdef int let_go(self) except -1:
         """Close every descriptor; the connections leave their sets and the registry."""
@@ -273,8 +274,8 @@ cdef class EpollDriver(Driver):
     cdef int stop_listening(self, Listener listener) except -1:
         if self.listeners.get(listener.fd) is listener:
             del self.listeners[listener.fd]
+            self.keep(listener)  # first of all: an event of this turn may still name it
             self.register(EPOLL_CTL_DEL, listener.fd, 0, 0)
-            self.keep(listener)
         return 0
 
     cdef int accept(self, Listener listener) except -1:
@@ -490,6 +491,7 @@ cdef class EpollDriver(Driver):
                 stream.unread = True  # whoever only pauses now is told again when it reads on
                 return 0
             elif c_errno == EAGAIN:
+                self.lent = None
                 return 0
             elif c_errno != EINTR:
                 return stream.lost(c_errno)

@@ -59,9 +59,9 @@ cdef class MemoryDriver(Driver):
 
     def close(self):
         """Drop every connection; their disconnect handlers have begun then."""
+        in_turn = self.in_turn
         self.abort_all()
-        self.in_turn = False
-        self.context.run(self._settle)
+        self.settle_for_good(in_turn)
 
     # --- the peer's side --------------------------------------------------------------------
 

@@ -108,6 +108,7 @@ cdef class Link:
         cdef Stream stream = self.stream
         cdef Py_ssize_t size = RECEIVE_AT_ONCE
         cdef char* target = NULL
+        self.driver.lent = None  # nothing came the last time
         if stream is not None and stream.ending == STREAM_OPEN:
             target = stream.target(&size)
         self.driver.is_direct = target != NULL
@@ -277,9 +278,9 @@ cdef class TransportDriver(Driver):
             listener.close()
         if self.sweeper is not None:
             self.sweeper.cancel()
+        in_turn = self.in_turn
         self.abort_all()
-        self.in_turn = False
-        self.context.run(self._settle)
+        self.settle_for_good(in_turn)
 
     @property
     def is_closed(self):

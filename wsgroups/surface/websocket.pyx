@@ -229,7 +229,7 @@ cdef class WebSocket:
         if number is None:
             raise TypeError(f"a socket id is an int, not {type(id).__name__}")
         if 0 <= number <= MAX_ID:
-            self.key = number
+            self.key, self.other = number, None
         else:
             self.key = -1
             self.other = number
@@ -823,19 +823,20 @@ cdef class SocketSet:
         return await elsewhere.census.ids(self, strict)
 
     cdef int send_block(self, Block* block, excluded) except -1:
-        cdef uint32_t i = self.members.count, mark = mark_excluded(excluded)
+        cdef uint32_t i, mark
         cdef Connection connection
+        cdef list connections = []
         cdef Driver driver, here = None
         cdef dict away = None
         cdef int reached = 0
-        while i > 0:
-            # From the end: a member that is cut off leaves, and the last one takes its place.
-            i -= 1
-            if i >= self.members.count:
-                continue
+        # Who is a member now: others may leave, and other walks may mark, while this one sends. No
+        # other thread runs until the list is complete.
+        mark = mark_excluded(excluded)
+        for i in range(self.members.count):
             connection = <Connection> self.members.items[i]
-            if mark and connection.mark == mark:
-                continue
+            if mark == 0 or connection.mark != mark:
+                connections.append(connection)
+        for connection in connections:
             if here is None and is_here(connection.driver):
                 here = connection.driver
             if connection.driver is here:
