@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -531,13 +531,27 @@ async def test_current_is_the_socket_after_await_and_in_tasks_of_every_handler()
     assert WebSocket.current is None
 
 
-@pytest.mark.parametrize("order", ["copied", "set, copied", "copied, set", "set, copied, set"])
+@pytest.mark.parametrize(
+    "order",
+    [
+        "copied",
+        "set, copied",
+        "copied, set",
+        "set, copied, set",
+        "set in a copy",
+        "set, set in a copy, set",
+        "set in a copy, copied",
+    ],
+)
 @pytest.mark.parametrize("before", [0, 40])
 async def test_who_has_copied_the_context_keeps_his_current_socket(before: int, order: str) -> None:
     handle = Handle()
     Gate(handle)
     variables = [ContextVar(f"variable{i}", default=0) for i in range(before + 1)]
     found: list[tuple[int, int]] = []
+
+    def note(ws: WebSocket) -> None:
+        found.append((ws.id, WebSocket.current.id))
 
     @handle.websocket("room")
     def on_text(message: str, ws: WebSocket) -> None:
@@ -547,10 +561,11 @@ async def test_who_has_copied_the_context_keeps_his_current_socket(before: int, 
         for step in order.split(", "):
             if step == "set":
                 variables[-1].set(ws.id)  # the context of all turns: others see it as well
-            else:
-                asyncio.get_running_loop().call_later(
-                    0.01, lambda: found.append((ws.id, WebSocket.current.id))
-                )
+                continue
+            context = copy_context()
+            if step == "set in a copy":  # which shares no variables with ours any more
+                context.run(variables[-1].set, ws.id)
+            asyncio.get_running_loop().call_later(0.01, note, ws, context=context)
         assert WebSocket.current == ws
         ws.send(message)
 
@@ -563,9 +578,45 @@ async def test_who_has_copied_the_context_keeps_his_current_socket(before: int, 
                 connection.sock.send(frame(TEXT, b"x"))  # one batch for the driver
             for connection in sockets:
                 assert await connection.frame() == (TEXT, b"x")
-        await until(lambda: len(found) == 15)
+        copies = order.count("cop")
+        await until(lambda: len(found) == 15 * copies)
     assert len({expected for expected, _ in found}) == 5
     assert all(expected == current for expected, current in found)
+
+
+@BEGINS_AT_ONCE
+async def test_an_error_in_a_request_that_begins_at_once_hides_nobody_elses_socket(
+    error_log: list[logging.LogRecord],
+) -> None:
+    """Its error handler begins within the task of the request, with variables of its own."""
+    handle = Handle()
+    Gate(handle)
+    seen: list[bool] = []
+
+    @handle.get("/fails")
+    async def fails(request: Request) -> HandlerStatus:
+        request.send_upgrade("room")
+        raise RuntimeError("as you wish")
+
+    @handle.websocket("room")
+    def on_text(message: str, ws: WebSocket) -> None:
+        seen.append(WebSocket.current == ws)
+        ws.send(message)
+
+    @handle.websocket_error("room")
+    async def on_error(error: BaseException, ws: WebSocket) -> None:
+        seen.append(WebSocket.current == ws)
+
+    async with serve(handle, port=0) as server, wire(server) as connection:
+        await connection.upgrade()
+        for _ in range(3):
+            await connection.send(frame(TEXT, b"x"))
+            assert await connection.frame() == (TEXT, b"x")
+            async with wire(server) as other:
+                await other.upgrade("/fails")
+    assert seen == [True] * len(seen)
+    assert len(seen) == 6
+    assert len(error_log) == 3
 
 
 async def test_there_is_no_current_socket_in_a_request_or_outside() -> None:

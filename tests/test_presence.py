@@ -1,20 +1,24 @@
 """Presence handlers in one process: what they are told, in which order, and what they may do."""
 
 import asyncio
+import gc
 import logging
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.support import Gate, quiet_handle, turns, until
+from tests.drivers.crowd import connected
+from tests.support import Gate, Wire, quiet_handle, turns, until, wire
 from wsgroups import (
     DuplicateHandlerError,
     Handle,
     HandlerSignatureError,
     PresenceEvent,
     WebSocket,
+    serve,
     testing,
 )
 
@@ -38,6 +42,41 @@ async def test_a_group_tells_who_comes_and_who_leaves() -> None:
         await until(lambda: len(events) == 2)
         assert events[1] == PresenceEvent("leave", ws.id, "room", None, True)
         assert WebSocket(events[1].id).is_dead()
+
+
+def test_a_loop_that_was_closed_too_soon_does_not_silence_the_next_one(
+    error_log: list[logging.LogRecord],
+) -> None:
+    """What its sockets leave behind is told to nobody: there is no loop to do it in."""
+    handle = quiet_handle()
+    events = recorded(handle, group="room")
+    gate = Gate(handle)
+
+    async def come_and_go() -> None:
+        async with serve(handle, port=0) as server:
+            async with wire(server) as connection:
+                await connection.upgrade()
+                await until(lambda: len(events) == 2)
+            await until(lambda: len(events) == 3)
+
+    server, loop = serve(handle, port=0), asyncio.new_event_loop()
+    loop.run_until_complete(server.start())
+    connection = Wire(connected(server))
+    loop.run_until_complete(connection.upgrade())
+    ws = loop.run_until_complete(gate.next())
+    loop.run_until_complete(until(lambda: events))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loop.close()
+        ws.send("is anybody there?")  # finds that the loop is closed
+        connection.sock.close()
+        for sock in server.sockets:
+            sock.close()
+        del server, loop
+        gc.collect()
+    asyncio.run(come_and_go())
+    assert [event.kind for event in events] == ["join", "join", "leave"]
+    assert "could not be noted" in error_log[0].getMessage()
 
 
 async def test_a_room_tells_of_those_who_join_leave_and_close() -> None:

@@ -1,5 +1,6 @@
 """Rooms: sets with a name that sockets join and leave at run time."""
 
+import asyncio
 import gc
 import threading
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from tests.support import PATIENCE, Gate, quiet_handle, turns, until
 from wsgroups import Handle, Room, SocketSet, WebSocket, testing
+from wsgroups.connection.members import Witness
 
 
 async def test_a_message_to_a_room_goes_to_those_who_have_joined() -> None:
@@ -129,6 +131,42 @@ async def test_rooms_can_be_used_from_any_thread() -> None:
             assert len(handle.room(f"thread {n}")) == 20
         for ws in sockets:
             assert {f"thread {n}" for n in range(8)} <= ws.rooms
+
+
+async def test_another_thread_may_let_go_of_a_socket_while_it_leaves_its_rooms() -> None:
+    """Whoever is told of the first room may be another thread's chance."""
+    handle = Handle()
+    gate = Gate(handle)
+    notes: list[tuple[bytes, int, bool]] = []
+    errors: list[BaseException] = []
+    threads: list[threading.Thread] = []
+
+    def let_go(ws: WebSocket) -> None:
+        for room in rooms:
+            try:
+                room.discard(ws)
+            except BaseException as error:
+                errors.append(error)
+
+    def wake(loop: asyncio.AbstractEventLoop) -> None:
+        notes.extend(witness.take())
+        if not notes[-1][2] and not threads:
+            threads.append(threading.Thread(target=let_go, args=(ws,)))
+            threads[0].start()
+            threads[0].join()
+
+    witness = Witness(wake)
+    rooms = [handle.room(name) for name in "abc"]
+    async with testing.start(handle) as app:
+        ((client, ws),) = await gate.admit(app, 1)
+        for room in rooms:
+            room.members.witness, room.members.label = witness, room.name.encode()
+            room.add(ws)
+        client.abort()
+        await until(lambda: threads and not any(map(len, rooms)))
+    assert errors == []
+    assert sorted(label for label, _, came in notes if came) == [b"a", b"b", b"c"]
+    assert sorted(label for label, _, came in notes if not came) == [b"a", b"b", b"c"]
 
 
 async def test_a_room_can_be_closed() -> None:

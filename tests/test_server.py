@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.support import (
     client,
     frame,
     handshake,
+    quiet_handle,
     request,
     soon,
     turns,
@@ -43,6 +45,34 @@ def hello(answer: str = "hello") -> Handle:
     handle = Handle()
     handle.get("/")(lambda request: answer)
     return handle
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks begin at once from Python 3.12 on")
+async def test_a_request_that_begins_at_once_may_close_another_server() -> None:
+    """Within a turn of the driver that both share."""
+    parted: list[WebSocket] = []
+    handle, others = Handle(), quiet_handle()
+    others.websocket_disconnect("room")(parted.append)
+    gate = Gate(others)
+    other = serve(others, port=0, drain_timeout=0.1)
+
+    @handle.get("/stop")
+    async def stop(request: Request) -> str:
+        await other.close()
+        return "stopped"
+
+    async with serve(handle, port=0) as server:
+        await other.start()
+        assert (await ask(server, request("/stop"))).body == b"stopped"
+        await soon(other.wait_closed())
+        other = serve(others, port=0, drain_timeout=0.1)
+        await other.start()
+        async with wire(other) as connection:
+            await connection.upgrade()
+            ws = await gate.next()
+            assert (await ask(server, request("/stop"))).body == b"stopped"
+            await soon(other.wait_closed())
+        await until(lambda: parted == [ws])
 
 
 # --- where it listens -----------------------------------------------------------------------

@@ -16,6 +16,7 @@ from tests.support import (
     frame,
     quiet_handle,
     soon,
+    turns,
     until,
     wire,
 )
@@ -30,6 +31,56 @@ from wsgroups import (
     WebSocket,
     serve,
 )
+
+
+@pytest.mark.parametrize("meanwhile", ["leaves", "is excluded"])
+async def test_a_walk_means_those_who_were_there_when_it_began(
+    meanwhile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread acts between two members, as soon as Python code runs there."""
+    handle = quiet_handle()
+    gate = Gate(handle)
+    async with serve(handle, port=0) as server, contextlib.AsyncExitStack() as stack:
+        connections, sockets = [], []
+        for _ in range(6):
+            connections.append(await stack.enter_async_context(wire(server)))
+            await connections[-1].upgrade()
+            sockets.append(await gate.next())
+        some = SocketSet(sockets)
+        loop = asyncio.get_running_loop()
+        is_closed = loop.is_closed
+        threads: list[threading.Thread] = []
+
+        def act() -> None:
+            if meanwhile == "leaves":
+                some.discard(sockets[0])
+            else:
+                some.send("second", exclude=sockets[0])
+
+        def chance() -> bool:
+            if not threads:
+                threads.append(threading.Thread(target=act))
+                threads[0].start()
+                threads[0].join()
+            return is_closed()
+
+        monkeypatch.setattr(loop, "is_closed", chance)
+        assert some.send("first", exclude=() if meanwhile == "leaves" else sockets[0]) >= 5
+        monkeypatch.undo()
+        assert threads
+        await turns(10)
+        for ws in sockets:
+            ws.send("end")
+        for number, connection in enumerate(connections):
+            got: list[bytes] = []
+            while not got or got[-1] != b"end":
+                got.append((await connection.frame())[1])
+            if meanwhile == "leaves":
+                assert got == [b"first", b"end"]
+            elif number == 0:
+                assert got == [b"end"]
+            else:
+                assert sorted(got[:-1]) == [b"first", b"second"]
 
 
 async def test_messages_of_each_thread_arrive_in_its_order() -> None:

@@ -402,6 +402,13 @@ def test_the_flags_have_the_values_of_the_original() -> None:
     ]
 
 
+def test_a_socket_may_be_made_again() -> None:
+    """As `__init__` may be called again on any object."""
+    ws = WebSocket(-1)
+    ws.__init__(5)  # type: ignore[misc]
+    assert (ws.id, ws.close_info, ws.is_dead()) == (5, None, True)
+
+
 def test_close_codes_have_the_names_of_the_original_as_well() -> None:
     names = {
         "WS_CLOSE_NORMAL": CloseCode.NORMAL,

@@ -150,7 +150,7 @@ def enter(request: Request) -> HandlerStatus:
     here.add(ws)
     ask_others()
     person = add_tab(ws.id, visitor)
-    # With the name: a worker where the visitor's last tab has just closed does not know it any more.
+    # With the name: a worker where the visitor's last tab has just closed has forgotten it.
     tab = {"id": ws.id, "visitor": visitor, "name": person.name}
     handle.tell_workers("chat", {"type": "tab", **tab})
     if person.name:
@@ -256,8 +256,8 @@ def show_people() -> None:
     here.send_json({"type": "people", "people": listed})
 
 
-# Several workers: each learns of everybody, and shows its own tabs what it knows. What two of them
-# send may arrive in any order, and a list of one that has not heard of the latest would be the last.
+# Several workers: each learns of everybody, and shows its own tabs what it knows. If one sent the
+# others' tabs what it knows, theirs could be overwritten by a list that is older.
 
 
 def add_tab(id: int, visitor: str, name: str = "") -> Person:

@@ -68,7 +68,7 @@ class Visitor:
         return tab
 
     async def come_and_go(self) -> Tab:
-        """Reload again and again; now and then the new page is there before the old one has gone."""
+        """Reload again and again; at times the new page is there before the old one has gone."""
         tab = await self.open()
         for _ in range(RETURNS):
             await asyncio.sleep(random.random() * 0.05)

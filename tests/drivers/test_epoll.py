@@ -5,8 +5,11 @@ Nearly all holds for the portable driver as well, and is shown for both.
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -101,6 +104,17 @@ def _disconnect(ws: WebSocket) -> None:
 
 def _drop(ws: WebSocket) -> None:
     ws.send("last", flags=ConnectionFlags.DISCONNECT_IMMEDIATELY)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="epoll is Linux's")
+def test_a_driver_that_was_not_made_closes_nothing() -> None:
+    from wsgroups.drivers.epoll import EpollDriver
+
+    before = os.fstat(0)
+    with pytest.raises(TypeError):
+        EpollDriver()  # type: ignore[call-arg]
+    gc.collect()
+    assert os.path.samestat(os.fstat(0), before)
 
 
 @pytest.mark.parametrize("end", [_disconnect, _drop])

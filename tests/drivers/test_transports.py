@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import uvloop
 
 from tests.drivers.crowd import App, connected, crowd, gone, standing, text, waiting
 from tests.support import TEXT, Wire, frame, handshake, soon, turns, until, wire
-from wsgroups import Request, SendResult, WebSocket, serve
+from wsgroups import ConnectionFlags, Request, SendResult, WebSocket, serve
 
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 PIECE = 64 << 10  # what a transport is given at once
@@ -153,6 +154,42 @@ async def test_a_client_that_is_on_its_way_when_the_server_closes_is_let_go(ahea
             pass
         connection.sock.close()
     await turns()
+
+
+# --- what is received -------------------------------------------------------------------------
+
+
+def test_a_socket_may_end_between_the_place_for_its_bytes_and_their_coming() -> None:
+    """As by a finalizer: the collector may run there. asyncio's loop receives in Python."""
+    app = App()
+    size = 900_000
+    taken: list[bytes] = []
+    sockets: list[WebSocket] = []
+
+    def before_receiving(frame: object, event: str, function: object) -> None:
+        if event == "c_call" and getattr(function, "__name__", "") == "recv_into" and not taken:
+            sockets[0].send("bye", flags=ConnectionFlags.DISCONNECT_IMMEDIATELY)
+            taken.append(bytes(size))  # in the memory of the message, if that is free now
+
+    async def main() -> None:
+        async with serve(app.handle, port=0) as server, crowd(server, app, 1) as ends:
+            connection, ws = ends[0]
+            sockets.append(ws)
+            start = b"\x82\xff" + size.to_bytes(8, "big") + bytes(4)
+            await connection.send(start + b"A" * 1000)
+            await turns(10)
+            sys.setprofile(before_receiving)
+            try:
+                connection.sock.send(b"A" * 100_000)
+                await until(ws.is_dead)
+                await turns()
+            finally:
+                sys.setprofile(None)
+        assert taken
+        assert taken[0].count(b"A") == 0
+
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(main())
 
 
 # --- how they end -----------------------------------------------------------------------------
