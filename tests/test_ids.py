@@ -141,6 +141,18 @@ def test_a_wall_clock_that_is_set_back_changes_nothing() -> None:
     assert sequence.next() > first
 
 
+def test_who_takes_over_a_number_begins_above_what_was_given_until_then() -> None:
+    """Also when its process has started before the other one ended."""
+    clock = Clock()
+    successor, before = clock.sequence(), clock.sequence(node=1, worker=2)
+    clock.now += SECOND
+    last = [before.next() for _ in range(TICKS_PER_SECOND)][-1]
+    successor.move(1, 2)
+    clock.now += SECOND
+    assert successor.next() > last
+    assert successor.begun >= unpack(last).sequence
+
+
 def test_nodes_and_workers_never_share_an_id() -> None:
     routes = [(0, 0), (0, 1), (1, 0), (1023, 63)]
     ids = [Clock().sequence(*route).next() for route in routes]

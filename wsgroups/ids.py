@@ -20,6 +20,7 @@ MAX_ID = (1 << (NODE_BITS + WORKER_BITS + SEQUENCE_BITS)) - 1
 
 _SEQUENCE_MASK = (1 << SEQUENCE_BITS) - 1
 _NANOSECONDS = 1_000_000_000
+_NAP = 0.001  # seconds: to fall asleep for each id would cost a quarter of a connection
 # Clocks of two processes differ by what was set between their starts.
 _TOLERANCE = 3600 * TICKS_PER_SECOND
 # No server of this kind ran before 2026-01-01, so no smaller sequence was ever given out.
@@ -109,7 +110,7 @@ class IdSequence:
             while self._last >= self._limit:
                 self._limit = self._clock()
                 if self._last >= self._limit:
-                    self._sleep((self._last + 1 - self._limit) / TICKS_PER_SECOND)
+                    self._sleep(max(_NAP, (self._last + 1 - self._limit) / TICKS_PER_SECOND))
             self._last += 1
             return self._route | self._last
 
@@ -131,10 +132,13 @@ class IdSequence:
     def move(self, node: int, worker: int) -> None:
         """Give out ids of another worker from now on, before the first one.
 
+        Whoever had the numbers before may have used them until now: the sequence starts anew.
+
         Raises:
             ValueError: when a number does not fit its bits.
         """
         self._route = pack(node, worker, 0)
+        self._begun = self._last = self._limit = self._clock()
 
     def status(self, socket_id: int, peers: Mapping[int, int] = _NOBODY) -> SocketStatus:
         """Say what an id is that no live socket of this process has.
