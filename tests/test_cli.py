@@ -92,6 +92,17 @@ def test_a_signal_drains_with_1001(folder: Path, number: signal.Signals) -> None
         assert "Traceback" not in program.output
 
 
+def test_sighup_is_no_reason_to_end(folder: Path) -> None:
+    """With certificates they are read anew, with workers these are replaced."""
+    with wsgroups(folder, "app:handle", "--port", "0", "--log-level", "info") as program:
+        port = program.port()
+        program.send_signal(signal.SIGHUP)
+        program.wait_for("there is no ssl_certfile to be read anew")
+        with connect(f"ws://127.0.0.1:{port}/ws") as connection:
+            connection.send("hello")
+            assert connection.recv() == "hello"
+
+
 def test_a_server_that_comes_back_says_so_with_1012(folder: Path) -> None:
     with wsgroups(folder, "app:handle", "--port", "0", "--restart") as program:
         with connect(f"ws://127.0.0.1:{program.port()}/ws") as connection:

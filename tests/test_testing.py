@@ -56,6 +56,12 @@ def echo_handle(**policy: Any) -> Handle:
     return handle
 
 
+@pytest.mark.parametrize("option", [{"workers": 2}, {"bus": "unix:/tmp/hub"}])
+def test_several_processes_are_refused(option: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="leave workers and bus out"):
+        testing.start(Handle(), **option)
+
+
 @each_transport
 async def test_a_client_talks_to_the_application(transport: Transport) -> None:
     async with testing.start(echo_handle(), transport=transport) as app:

@@ -176,6 +176,20 @@ def test_a_signal_drains_all_workers(number: signal.Signals) -> None:
             socket.create_connection(("127.0.0.1", running.port))
 
 
+def test_a_service_manager_may_tell_all_processes() -> None:
+    """As systemd does by default: the workers are told twice, and drain all the same."""
+    with service(2, "--drain-timeout", "20") as running, Clients(running.port) as clients:
+        members = one_of_each(clients, "room", 2)
+        slow = clients.open("/ws/deaf", answers_close=False)
+        for pid in (running.pid, *children(running.pid)):
+            os.kill(pid, signal.SIGTERM)
+        clients.until(lambda: all(peer.code for peer in (slow, *(m.peer for m in members))))
+        clients.during(1.0)
+        assert not slow.ended, "the drain goes on"
+        running.send_signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
 def test_a_second_signal_ends_the_drain() -> None:
     with service(2, "--drain-timeout", "60") as running, Clients(running.port) as clients:
         deaf = clients.open_many(10, "/ws/deaf", answers_close=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -15,7 +16,9 @@ from wsgroups.policy import ServerConfig, check_options
 from wsgroups.server.notifying import notify
 from wsgroups.server.server import Application, Server, serve
 from wsgroups.server.supervisor import supervise
-from wsgroups.server.worker import Orders, Place, Shared, is_worker
+from wsgroups.server.worker import HURRY, Orders, Place, Shared, is_worker
+
+logger = logging.getLogger("wsgroups")
 
 _new_loop: Callable[[], asyncio.AbstractEventLoop]
 try:
@@ -129,14 +132,12 @@ async def _serve(
         stopping.set()
 
     if orders is not None:
-        await _serve_as_worker(app, server, on_start, orders, stopping, stop)
+        await _serve_as_worker(app, server, on_start, orders, stopping)
         return
 
     with contextlib.ExitStack() as handlers:
-        actions: dict[str, Callable[[], object]] = {"SIGINT": stop, "SIGTERM": stop}
-        if server.config.ssl_certfile is not None:
-            actions["SIGHUP"] = server.reload_certificates
-        for name, action in actions.items():
+        reload = partial(_reload, server)
+        for name, action in (("SIGINT", stop), ("SIGTERM", stop), ("SIGHUP", reload)):
             number = getattr(signal, name, None)
             if number is not None:  # Windows has no SIGHUP
                 handlers.callback(_on_signal(loop, number, action))
@@ -151,24 +152,34 @@ async def _serve(
             await server.close()
 
 
+def _reload(server: Server) -> None:
+    """Read anew what comes from files. A process without such goes on, as one with it does."""
+    if server.config.ssl_certfile is not None:
+        server.reload_certificates()
+    else:
+        logger.info("SIGHUP: there is no ssl_certfile to be read anew")
+
+
 async def _serve_as_worker(
     app: Runnable,
     server: Server,
     on_start: Callable[[Server], None] | None,
     orders: Orders,
     stopping: asyncio.Event,
-    stop: Callable[[], None],
 ) -> None:
     """Serve until the supervisor says so or is gone."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop)
-    for number in (signal.SIGINT, signal.SIGHUP):  # are for the supervisor
-        signal.signal(number, signal.SIG_IGN)
 
     def cut_off(at_once: bool) -> None:
         stopping.set()
         if at_once:
             server.hurry()
+
+    # Draining may be asked for twice, by the supervisor and by a service manager that tells all
+    # processes; to hurry, by the supervisor alone. SIGHUP is for that one.
+    loop.add_signal_handler(signal.SIGTERM, cut_off, False)
+    loop.add_signal_handler(HURRY, cut_off, True)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     async with Place(orders, app, cut_off, server.service.update) as place:
         await server.start()

@@ -22,7 +22,7 @@ from wsgroups.ids import sequence
 from wsgroups.policy import ServerConfig
 from wsgroups.server.listening import Listening, describe, open_sockets, open_unix_socket
 from wsgroups.server.notifying import notify
-from wsgroups.server.worker import READY, Orders
+from wsgroups.server.worker import HURRY, READY, Orders
 
 logger = logging.getLogger("wsgroups")
 
@@ -319,12 +319,13 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Drain; the second time, hurry."""
+        number = HURRY if self._stopping.is_set() else signal.SIGTERM
         self._stopping.set()
         for slot in self._slots:
             if slot.restart is not None:
                 slot.restart.cancel()
         for worker in self._workers.values():
-            worker.send_signal(signal.SIGTERM)
+            worker.send_signal(number)
 
     def _roll(self) -> None:
         """Replace every worker, one after the other."""

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from wsgroups.cluster.node import NodeBus
 from wsgroups.cluster.unix import UnixBus
 from wsgroups.ids import sequence
 
+HURRY = signal.SIGINT  # has a worker end its drain
 READY = "ready "  # begins the note that tells where a worker listens
 _VARIABLE = "WSGROUPS_WORKER"
 # The supervisor is gone: sockets are closed for so long, and so long after that we are gone, too.

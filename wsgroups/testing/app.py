@@ -43,6 +43,8 @@ def start(
         ValueError: for a value that cannot work.
     """
     check_options(ServerConfig, config)
+    if config.get("workers", 1) != 1 or config.get("bus") is not None:
+        raise ValueError("what runs in a test is one process: leave workers and bus out")
     if transport not in ("tcp", "memory"):
         raise ValueError(f"transport must be 'tcp' or 'memory', not {transport!r}")
     if transport == "memory" and (config.get("ssl") or config.get("ssl_certfile")):
