@@ -824,31 +824,47 @@ cdef class SocketSet:
 
     cdef int send_block(self, Block* block, excluded) except -1:
         cdef uint32_t i, mark
+        cdef Py_ssize_t before, size = block_size(block)
         cdef Connection connection
-        cdef list connections = []
-        cdef Driver driver, here = None
-        cdef dict away = None
+        cdef Driver driver, here = self.driver_here()
+        cdef list others = []
+        cdef dict away = {}
         cdef int reached = 0
-        # Who is a member now: others may leave, and other walks may mark, while this one sends. No
-        # other thread runs until the list is complete.
+        if here is not None and not here.in_turn:
+            here.schedule()
+        # Nothing in this loop lets another thread or any Python code run: those who are members now
+        # are sent to, or noted, each once, and nobody else marks whom to leave out.
         mark = mark_excluded(excluded)
         for i in range(self.members.count):
             connection = <Connection> self.members.items[i]
-            if mark == 0 or connection.mark != mark:
-                connections.append(connection)
-        for connection in connections:
-            if here is None and is_here(connection.driver):
-                here = connection.driver
+            if mark and connection.mark == mark:
+                continue
+            before = unsent(connection)
+            if (
+                connection.driver is here and connection.state == STATE_OPEN
+                and connection.deflate is None and connection.tally is None
+                and before + size <= connection.group.write_high_water
+            ):
+                connection.take_shared(block, before)
+                reached += 1
+            else:
+                others.append(connection)
+        for connection in others:
             if connection.driver is here:
                 reached += connection.send_shared(block) < RESULT_DROPPED
             else:
-                if away is None:
-                    away = {}
                 away.setdefault(connection.driver, []).append(connection)
-        if away is not None:
-            for driver, connections in away.items():
-                reached += self.post_broadcast(driver, block, connections)
+        for driver, others in away.items():
+            reached += self.post_broadcast(driver, block, others)
         return reached
+
+    cdef Driver driver_here(self):
+        """Return the driver of this thread that serves members, or None."""
+        cdef uint32_t i
+        for i in range(self.members.count):
+            if is_here((<Connection> self.members.items[i]).driver):
+                return (<Connection> self.members.items[i]).driver
+        return None
 
     cdef int post_broadcast(self, Driver driver, Block* block, list connections) except -1:
         """Have another loop send to those that it serves; returns how many that will be."""
