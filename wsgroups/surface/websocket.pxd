@@ -27,5 +27,6 @@ cdef class SocketSet:
     cdef bint is_own                # nobody else has the members
 
     cdef int send_block(self, Block* block, excluded) except -1
+    cdef int send_quickly(self, Block* block, excluded, Driver here, list others) except -1
     cdef Driver driver_here(self)
     cdef int post_broadcast(self, Driver driver, Block* block, list connections) except -1

@@ -823,32 +823,11 @@ cdef class SocketSet:
         return await elsewhere.census.ids(self, strict)
 
     cdef int send_block(self, Block* block, excluded) except -1:
-        cdef uint32_t i, mark
-        cdef Py_ssize_t before, size = block_size(block)
         cdef Connection connection
         cdef Driver driver, here = self.driver_here()
         cdef list others = []
         cdef dict away = {}
-        cdef int reached = 0
-        if here is not None and not here.in_turn:
-            here.schedule()
-        # Nothing in this loop lets another thread or any Python code run: those who are members now
-        # are sent to, or noted, each once, and nobody else marks whom to leave out.
-        mark = mark_excluded(excluded)
-        for i in range(self.members.count):
-            connection = <Connection> self.members.items[i]
-            if mark and connection.mark == mark:
-                continue
-            before = unsent(connection)
-            if (
-                connection.driver is here and connection.state == STATE_OPEN
-                and connection.deflate is None and connection.tally is None
-                and before + size <= connection.group.write_high_water
-            ):
-                connection.take_shared(block, before)
-                reached += 1
-            else:
-                others.append(connection)
+        cdef int reached = self.send_quickly(block, excluded, here, others)
         for connection in others:
             if connection.driver is here:
                 reached += connection.send_shared(block) < RESULT_DROPPED
@@ -856,6 +835,41 @@ cdef class SocketSet:
                 away.setdefault(connection.driver, []).append(connection)
         for driver, others in away.items():
             reached += self.post_broadcast(driver, block, others)
+        return reached
+
+    cdef int send_quickly(self, Block* block, excluded, Driver here, list others) except -1:
+        """Queue a frame for the members that have room, and note the others who are to get it.
+
+        Neither another thread nor any Python code runs meanwhile: all who are members now are sent
+        to or noted, each once, and nobody else marks whom to leave out.
+        """
+        cdef uint32_t i, mark = mark_excluded(excluded)
+        cdef Py_ssize_t before, size = block_size(block)
+        cdef Connection connection
+        cdef int reached = 0
+        cdef bint soon = here is None or here.soon
+        if here is not None:
+            here.soon = True  # the loop is called when this is done
+        try:
+            for i in range(self.members.count):
+                connection = <Connection> self.members.items[i]
+                if mark and connection.mark == mark:
+                    continue
+                before = unsent(connection)
+                if (
+                    connection.driver is here and connection.state == STATE_OPEN
+                    and connection.deflate is None and connection.tally is None
+                    and before + size <= connection.group.write_high_water
+                ):
+                    connection.take_shared(block, before)
+                    reached += 1
+                else:
+                    others.append(connection)
+        finally:
+            if here is not None:
+                here.soon = soon
+                if here.dirty and not here.in_turn:
+                    here.schedule()
         return reached
 
     cdef Driver driver_here(self):
