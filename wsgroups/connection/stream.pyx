@@ -80,8 +80,8 @@ cdef extern from *:
             Py_TYPE(top)->tp_traverse(top, wsgroups_compare, &value);
         return value == NULL;
     }
-    /* True while a context has `variables` with `scope` in them, and no copy has either, whatever is
-       set in it: of the two references to each, one is the context's, one the caller's. */
+    /* True while a context has `variables` with `scope` in them, and no copy of it has either: of
+       the two references to each, one is the context's, one the caller's. */
     static inline int wsgroups_is_uncopied(
         PyObject *context, PyObject *variables, PyObject *scope
     ) {
