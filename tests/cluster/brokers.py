@@ -1,6 +1,7 @@
 """Real brokers for tests: each a process of its own on a free port of the loopback interface."""
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -69,6 +70,7 @@ class Broker:
         """Have it answer nothing, with its connections open."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)  # all of its threads stand still
 
     def thaw(self) -> None:
         """Have it go on."""

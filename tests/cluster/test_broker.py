@@ -464,6 +464,7 @@ async def test_whatever_ends_the_reading_ends_the_connection(
 
     session = await session_of(broker.url)(broker.url, fail)
     await session.subscribe([b"%d" % number for number in range(2500)])
+    await soon(session.sync())
     other = await session_of(broker.url)(broker.url, fail)
     await other.publish([(b"2499", b"x")])
     await soon(session.lost)

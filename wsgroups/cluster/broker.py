@@ -14,7 +14,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from hashlib import blake2b
 from threading import RLock
@@ -47,7 +47,7 @@ from wsgroups.cluster.letters import (
 from wsgroups.cluster.neighbours import Neighbours
 from wsgroups.cluster.outbox import Outbox
 from wsgroups.cluster.peers import Peers
-from wsgroups.cluster.session import OnPayload, Session, display, split_url
+from wsgroups.cluster.session import OnPayload, Session, display, end_tasks, split_url
 from wsgroups.ids import NODE_BITS, WORKER_BITS
 
 logger = logging.getLogger("wsgroups")
@@ -209,7 +209,7 @@ class BrokerBus(Bus):
     async def _leave(self) -> None:
         self._receiver = None
         if self._keeper is not None:
-            await _end([self._keeper], _END_AGAIN)
+            await end_tasks([self._keeper], _END_AGAIN)
             self._keeper = None
         if self._tails is not None:
             self._tails.cancel()
@@ -266,7 +266,7 @@ class BrokerBus(Bus):
         finally:
             session.end()
             self._wake.set()
-            await _end(tasks, _END_TASKS_AGAIN)
+            await end_tasks(tasks, _END_TASKS_AGAIN)
             for task in tasks:
                 if not task.cancelled() and task.exception() is not None:
                     logger.debug("the connection to the broker ended by", exc_info=task.exception())
@@ -625,11 +625,3 @@ def _check_address(address: int) -> None:
     """Raise ValueError for an address that nobody can have."""
     if _LAST_WORKER < address < NODES or _LAST_NODE < address < VISITORS:
         raise ValueError(f"nobody has the address {address}")
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]], again: float) -> None:
-    """Cancel tasks, every so many seconds: a client library may take a cancellation for its own."""
-    while left := [task for task in tasks if not task.done()]:
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=again)

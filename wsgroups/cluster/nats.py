@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from nats.aio.client import Client
 
-from wsgroups.cluster.session import CONNECT_WITHIN, OnPayload, Session, batches, display
+from wsgroups.cluster.session import (
+    CONNECT_WITHIN,
+    OnPayload,
+    Session,
+    batches,
+    close_within,
+    display,
+)
 
 logger = logging.getLogger("wsgroups")
 
 _UNCONFIRMED = 1 << 20  # bytes that the server may not have read yet
-_CLOSE_WITHIN = 0.2  # seconds; all that matters was confirmed before
 _NEVER = 1 << 30  # seconds
 
 
@@ -93,10 +98,8 @@ class NatsSession(Session):
 
     async def close(self) -> None:
         """As of `Session`."""
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(_CLOSE_WITHIN):
-                await self._client.close()
-        self._client.abort()  # closing stops half-way when there was something left to write
+        # Closing stops half-way when there was something left to write.
+        await close_within(self._client.close(), self._client.abort)
         self.end()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import secrets
@@ -15,11 +14,16 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from wsgroups.cluster.bus import LARGEST_MESSAGE
-from wsgroups.cluster.session import CONNECT_WITHIN, OnPayload, Session, batches, display
+from wsgroups.cluster.session import (
+    CONNECT_WITHIN,
+    OnPayload,
+    Session,
+    batches,
+    close_within,
+    display,
+)
 
 logger = logging.getLogger("wsgroups")
-
-_CLOSE_WITHIN = 0.2  # seconds; all that matters was confirmed before
 
 
 class RedisSession(Session):
@@ -128,8 +132,9 @@ class RedisSession(Session):
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait([self._reader])
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(_CLOSE_WITHIN):
-                await self._pubsub.aclose()  # type: ignore[no-untyped-call]
-                await self._client.aclose(close_connection_pool=True)
+        await close_within(self._close_both(), lambda: None)
         self.end()
+
+    async def _close_both(self) -> None:
+        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+        await self._client.aclose(close_connection_pool=True)

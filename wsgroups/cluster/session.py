@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from itertools import islice
+from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 CONNECT_WITHIN = 2.0  # seconds
 _AT_ONCE = 1000  # subjects in one command
+_CLOSE_WITHIN = 0.2  # seconds; all that matters was confirmed before
 
 OnPayload = Callable[[bytes, bytes], None]
 
@@ -60,6 +62,24 @@ class Session(ABC):
         """Note that the connection is gone."""
         if not self.lost.done():
             self.lost.set_result(None)
+
+
+async def end_tasks(tasks: Iterable[asyncio.Future[None]], again: float) -> None:
+    """Cancel tasks, every so many seconds: a client library may take a cancellation for its own."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=again)
+
+
+async def close_within(closing: Coroutine[Any, Any, None], abort: Callable[[], None]) -> None:
+    """Have a client library close its connection, for a moment; then `abort` is to do so."""
+    task = asyncio.ensure_future(closing)
+    await asyncio.wait([task], timeout=_CLOSE_WITHIN)
+    abort()
+    await end_tasks([task], _CLOSE_WITHIN)
+    if not task.cancelled():
+        task.exception()  # which matters to nobody
 
 
 def batches(subjects: Iterable[bytes]) -> Iterable[list[bytes]]:
