@@ -526,12 +526,14 @@ cdef class Driver:
     cdef int relieve(self) except -1:
         """Give up the streams with the longest queues until all queues hold a tenth less again.
 
-        When that did not help, because the rest belongs to another loop, not again in this tick.
-        What transports hold of streams that are given up is as good as gone.
+        When that did not help, because the rest belongs to another loop, not again in this tick
+        unless they are a tenth more. What transports hold of streams that are given up is as good
+        as gone.
         """
         cdef Stream stream
         cdef Py_ssize_t going = 0
-        if self.relieved == self.tick:
+        cdef Py_ssize_t tenth = most_block_bytes // 10
+        if self.relieved == self.tick and block_bytes < self.relieved_bytes + tenth:
             return 0
         queues = [
             (unsent(stream), id(stream), stream)
@@ -542,7 +544,7 @@ cdef class Driver:
             if stream.ending != STREAM_OPEN:
                 going += stream.handed
         for _size, _id, stream in queues:
-            if block_bytes - going <= most_block_bytes // 10 * 9:
+            if block_bytes - going <= 9 * tenth:
                 break
             if stream.ending != STREAM_OPEN:
                 going -= stream.handed
@@ -552,7 +554,7 @@ cdef class Driver:
                 self.crashed(stream, error)
             going += stream.handed  # none when it is closed
         if block_bytes > most_block_bytes:
-            self.relieved = self.tick
+            self.relieved, self.relieved_bytes = self.tick, block_bytes
         return self.settle(self.slice)
 
     cdef int resume_requeued(self, int64_t slice) except -1:
