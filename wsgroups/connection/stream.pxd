@@ -106,7 +106,7 @@ cdef class Driver:
     cdef bint unsettled            # something waits for the next sweep, streams or none
     cdef uint32_t forgiven         # tick at which a stall was last made up for
     cdef uint32_t relieved         # tick at which streams were last given up for want of memory
-    cdef Py_ssize_t relieved_bytes # what was queued after that
+    cdef Py_ssize_t relieved_bytes  # what was queued after that
     # Streams with something to send, in order.
     cdef list dirty                # from `dirty_first` on; None before that
     cdef Py_ssize_t dirty_first
