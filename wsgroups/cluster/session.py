@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable
 from itertools import islice
@@ -76,7 +77,8 @@ async def close_within(closing: Coroutine[Any, Any, None], abort: Callable[[], N
     """Have a client library close its connection, for a moment; then `abort` is to do so."""
     task = asyncio.ensure_future(closing)
     await asyncio.wait([task], timeout=_CLOSE_WITHIN)
-    abort()
+    with contextlib.suppress(Exception):  # asyncio's raises when the last byte has just gone
+        abort()
     await end_tasks([task], _CLOSE_WITHIN)
     if not task.cancelled():
         task.exception()  # which matters to nobody
