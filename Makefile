@@ -74,6 +74,7 @@ format: install
 bench: install  ## server CPU against peers: about half an hour, results in benchmarks/results
 	$(BIN)/python -m benchmarks.rooms
 	$(BIN)/python -m benchmarks.compression
+	$(BIN)/python -m benchmarks.hops
 	$(BIN)/python -m benchmarks
 
 scale: install redis  ## clusters up to 1,000 nodes: measured, computed, tried; writes docs/scale.md's tables
