@@ -14,7 +14,15 @@ from tests.cluster.brokers import BROKERS, Broker
 from tests.cluster.recording import Recorder
 from tests.support import soon, until
 from wsgroups.cluster.broker import BrokerBus
-from wsgroups.cluster.bus import LARGEST_MESSAGE, VISITORS, Bus, is_visitor, visitor_address
+from wsgroups.cluster.bus import (
+    LARGEST_MESSAGE,
+    NODES,
+    VISITORS,
+    Bus,
+    describe_address,
+    is_visitor,
+    visitor_address,
+)
 from wsgroups.cluster.exchange import Exchange
 from wsgroups.cluster.hub import Hub
 from wsgroups.cluster.kinds import open_bus
@@ -403,3 +411,17 @@ async def test_the_oldest_go_when_the_loop_does_not_come_to_it(join: Join) -> No
     assert 0 < len(numbers) < 20
     missing = 20 - len(numbers)
     assert from_a.lost + from_b.lost == missing or from_a.lost == from_b.lost == missing
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        (2, "worker 2"),
+        (64, "worker 0 of node 1"),
+        (130, "worker 2 of node 2"),
+        (NODES | 7, "node 7"),
+        (VISITORS | 0xAB, "visitor 800000ab"),
+    ],
+)
+def test_people_are_told_worker_and_node(address: int, name: str) -> None:
+    assert describe_address(address) == name

@@ -294,7 +294,7 @@ async def test_who_is_not_certain_does_nothing(
     await settle(ward, other)
     with caplog.at_level(logging.WARNING, "wsgroups"):
         await ward.die()
-        await until(lambda: "what was open in worker 0 is lost" in caplog.text)
+        await until(lambda: "what was open in worker 0 is not known here" in caplog.text)
     assert other.acted == []
 
 

@@ -33,7 +33,7 @@ async def test_a_unix_url_leads_to_the_hub(tmp_path: Path, slashes: str) -> None
 
 @pytest.mark.parametrize("url", ["", "unix", "/run/hub.sock", "http://localhost", "UNIX:/a"])
 def test_a_url_of_no_kind_is_answered_with_what_is_possible(url: str) -> None:
-    with pytest.raises(ValueError, match="possible is unix:/run/"):
+    with pytest.raises(ValueError, match="write it like unix:/run/"):
         open_bus(url, 1)
 
 

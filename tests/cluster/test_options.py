@@ -51,7 +51,7 @@ async def test_a_server_in_a_loop_keeps_no_bus() -> None:
         (["app", "--workers", "2", "--reload"], "--reload starts one process"),
         (["app", "--workers", "99"], "workers must be 1 to 32"),
         (["app", "--bus", "unix:hub.sock", "--reload"], "--reload starts one process"),
-        (["app", "--bus", "hub.sock"], "'hub.sock' is no bus; possible is unix:/run/"),
+        (["app", "--bus", "hub.sock"], "'hub.sock' is no bus; write it like unix:/run/"),
         (["app", "--bus", "unix:"], "write unix:/run/app/hub.sock"),
     ],
 )

@@ -126,7 +126,7 @@ def test_text_comes_from_standard_input(clients: Clients, run: Run) -> None:
         (["send", "--room", "lobby"], "there is no TEXT"),
         (["send", "chat", "Hello", "world"], 'put the TEXT in quotes: "Hello world"'),
         (["send", "--room", "a", "--group", "b", "x"], "--room and --group: it is one or the"),
-        (["send", "chat", "x", "--bus", "hub.sock"], "'hub.sock' is no bus; possible is unix:"),
+        (["send", "chat", "x", "--bus", "hub.sock"], "'hub.sock' is no bus; write it like unix:"),
         (["close"], "to whom? Give an ID or a GROUP, or --room NAME"),
         (["close", "1", "2"], "one ID or GROUP at a time: what is '2'?"),
         (["close", "chat", "--code", "5"], "close code 5 may not be sent"),

@@ -28,6 +28,7 @@ from wsgroups.cluster.bus import (
     Bus,
     Receiver,
     check_size,
+    describe_address,
     hand_over,
     report,
 )
@@ -510,7 +511,11 @@ class BrokerBus(Bus):
             else:
                 self._hear(letter)
         except ValueError as error:
-            logger.error("the broker has carried something that is none of ours: %s", error)
+            logger.error(
+                "another program uses this application's names on the broker (%s); "
+                "give each its own ?app=NAME in --bus",
+                error,
+            )
 
     def _read(self, subject: bytes, letter: Letter) -> None:
         channel: bytes | None = None
@@ -525,7 +530,8 @@ class BrokerBus(Bus):
         else:
             data, lost = self._following.take(channel, letter, is_passing=is_passing)
         if lost:
-            logger.warning("%d messages of worker %d did not arrive here", lost, letter.sender)
+            name = describe_address(letter.sender)
+            logger.warning("%d messages of %s did not arrive here", lost, name)
             self._gap(lost)
         if data is not None:
             self._deliver(channel, data)
@@ -616,7 +622,8 @@ class BrokerBus(Bus):
             return
         self._taken.set()
         if not self._is_claiming:
-            logger.error("address %d is somebody else's, who had it before", self.address)
+            name = describe_address(self.address)
+            logger.error("there are two of %s on this bus; the other was first", name)
             if self._on_taken is not None:
                 self._on_taken()
 

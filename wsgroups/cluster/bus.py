@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from typing import Protocol
 
 from wsgroups.cluster.peers import Peers
+from wsgroups.ids import WORKER_BITS
 
 logger = logging.getLogger("wsgroups")
 
@@ -140,6 +141,19 @@ def is_visitor(address: int) -> bool:
     return address >= VISITORS
 
 
+def describe_address(address: int) -> str:
+    """Return whose address this is, for people.
+
+    130 is "worker 2 of node 2", and 2 is "worker 2": node 0 is where there is only one.
+    """
+    if address >= VISITORS:
+        return f"visitor {address:08x}"
+    if address >= NODES:
+        return f"node {address - NODES}"
+    node, worker = divmod(address, 1 << WORKER_BITS)
+    return f"worker {worker} of node {node}" if node else f"worker {worker}"
+
+
 async def room_on(bus: Bus) -> None:
     """Wait until a bus is not so far behind that messages given to it now would be dropped."""
     before = -1
@@ -160,7 +174,8 @@ def report(receiver: Receiver, address: int, *, is_there: bool) -> None:
     try:
         (receiver.came if is_there else receiver.left)(address)
     except Exception:
-        logger.exception("that worker %d came or left could not be handled", address)
+        name = describe_address(address)
+        logger.exception("that %s came or left could not be handled", name)
 
 
 def hand_over(receiver: Receiver, channel: bytes | None, data: bytes) -> None:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 
-from wsgroups.cluster.bus import Bus
+from wsgroups.cluster.bus import Bus, describe_address
 from wsgroups.cluster.changes import (
     AGAIN,
     CHANGES,
@@ -295,7 +295,8 @@ class Guardian:
             if guarded.is_known:
                 self._lost(guarded.sets)
             else:
-                logger.warning("what was open in worker %d is lost with it", address)
+                name = describe_address(address)
+                logger.warning("what was open in %s is not known here: it gets no disconnect", name)
 
     def _ask_again(self, key: tuple[int, int]) -> None:
         """Ask for a snapshot soon, but not for one after the other."""

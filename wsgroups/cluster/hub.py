@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 
 from wsgroups.cluster import frames
+from wsgroups.cluster.bus import describe_address
 from wsgroups.cluster.exchange import Exchange
 from wsgroups.cluster.frames import PUBLISH, SEND, FrameError, Kind
 from wsgroups.cluster.link import Link
@@ -193,7 +194,11 @@ class HubLink(Link):
         self._socket.setblocking(False)
         user, self.pid = _who(sock)
         if user != os.getuid():
-            logger.error("user %d may not connect to the hub", user)
+            logger.error(
+                "user %d may not connect to the hub; run that process as user %d",
+                user,
+                os.getuid(),
+            )
             self.abort()
             return
         self._hub.links.add(self)
@@ -212,7 +217,8 @@ class HubLink(Link):
 
     def missed(self, count: int) -> None:
         """Tell the worker what it did not get."""
-        logger.warning("worker %d took nothing: %d messages to it are lost", self.address, count)
+        name = describe_address(self.address)
+        logger.warning("%s took nothing: %d messages to it are lost", name, count)
         self.tell(frames.number(Kind.GAP, count))
 
     def resume_writing(self) -> None:

@@ -53,7 +53,7 @@ def open_bus(
     scheme, colon, _ = url.partition(":")
     opener = _KINDS.get(scheme + colon)
     if opener is None:
-        raise ValueError(f"{display(url)!r} is no bus; possible is {' or '.join(_EXAMPLES)}")
+        raise ValueError(f"{display(url)!r} is no bus; write it like {' or '.join(_EXAMPLES)}")
     return opener(url, address, since, on_lost=on_lost, on_note=on_note)
 
 

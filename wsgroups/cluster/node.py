@@ -180,7 +180,10 @@ async def lease_node(
         raise AddressTakenError(
             f"node {wanted} is another node's on this bus; without --node one is chosen"
         )
-    raise AddressTakenError(f"all {_MOST - 1} node numbers are taken on this bus")
+    raise AddressTakenError(
+        f"all {_MOST - 1} node numbers are taken on this bus; wait until one ends, "
+        "or give each application its own ?app=NAME in --bus"
+    )
 
 
 class _Deaf:

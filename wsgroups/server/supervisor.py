@@ -355,7 +355,10 @@ class Supervisor:
         if self._stopping.is_set():
             return False
         if worker.code is not None:
-            logger.error("the new worker ended %s; the old ones go on", describe_exit(worker.code))
+            logger.error(
+                "the new worker ended %s; the old ones go on until SIGHUP is sent again",
+                describe_exit(worker.code),
+            )
             return False
         if slot.restart is not None:
             slot.restart.cancel()
