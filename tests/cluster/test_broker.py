@@ -325,7 +325,7 @@ async def test_the_older_of_two_at_one_address_keeps_it(
     assert taken == [20]
     await asyncio.sleep(0.05)
     assert taken == [20]
-    assert "somebody else's" in error_log[0].getMessage()
+    assert "the other was first" in error_log[0].getMessage()
 
 
 async def test_who_comes_back_while_its_address_is_claimed_keeps_it(
@@ -379,7 +379,7 @@ async def test_two_at_one_address_find_out_by_their_signs_of_life(
             bus._on_taken = lambda since=since: taken.append(since)
     await until(lambda: taken)
     assert taken == [20]
-    assert "somebody else's" in error_log[0].getMessage()
+    assert "the other was first" in error_log[0].getMessage()
 
 
 def claimant(broker: Broker, since: int) -> BrokerBus:
