@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.recording import Recorder
-from tests.support import soon, until
+from tests.support import Gate, quiet_handle, soon, until
+from wsgroups import testing
 from wsgroups.cluster import frames
+from wsgroups.cluster.channels import group_channel
+from wsgroups.cluster.exchange import Member
 from wsgroups.cluster.frames import SENT_AT, Kind
-from wsgroups.cluster.hub import Hub
+from wsgroups.cluster.hub import Hub, HubLink
 from wsgroups.cluster.unix import UnixBus
+from wsgroups.ids import sequence
 
 
 @pytest.fixture
@@ -247,3 +251,46 @@ async def test_joining_and_leaving_in_one_turn_costs_nothing(hub: tuple[Hub, str
     assert from_a.got == [(b"d", b"yes")]
     await a.stop()
     await b.stop()
+
+
+async def test_a_group_send_costs_one_message_a_worker(
+    hub: tuple[Hub, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever members a worker has, and none for one that has no members."""
+    came: list[int] = []  # senders of what is published
+    passed: list[tuple[int, int]] = []  # what the hub writes to workers: to whom, and its kind
+    publish, put = hub[0].exchange.publish, HubLink.put
+
+    def spy_on_publish(sender: Member, frame: bytes) -> None:
+        came.append(sender.address)
+        publish(sender, frame)
+
+    def spy_on_put(link: HubLink, frame: bytes) -> None:
+        passed.append((link.address, frame[4]))
+        put(link, frame)
+
+    monkeypatch.setattr(hub[0].exchange, "publish", spy_on_publish)
+    monkeypatch.setattr(HubLink, "put", spy_on_put)
+    handle = quiet_handle()
+    here = UnixBus(hub[1], sequence.address, sequence.begun)
+    await soon(here.start(handle.join_bus(here)))
+    others = [await joined(hub[1], address) for address in (1, 2, 3, 4)]
+    for bus, _ in others[:3]:
+        bus.subscribe(group_channel("room", None))
+        await soon(bus.sync())
+    gate = Gate(handle)
+    async with testing.start(handle) as app:
+        members = await gate.admit(app, 20)
+        await soon(here.sync())
+        passed.clear()
+        handle.group("room").send("hello")
+        for client, _ in members:
+            await client.expect("hello")
+        for bus, _ in (*others, (here, None)):
+            await soon(bus.sync())
+    assert came == [sequence.address]
+    assert sorted(to for to, kind in passed if kind != Kind.SYNC) == [1, 2, 3]
+    assert [len(recorder.got) for _, recorder in others] == [1, 1, 1, 0]
+    handle.leave_bus()
+    for bus in (here, *(bus for bus, _ in others)):
+        await bus.stop()
