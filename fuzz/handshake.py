@@ -161,7 +161,7 @@ def _websockets(stream: bytes, reading: Reading, classes: Counter[tuple[str, str
     request, why = websockets_request(stream[reading.start :])
     if request is None:
         head = stream[reading.start : reading.end].split(b"\r\n")
-        if "LineTooLong" in why and max(map(len, head)) < LONGEST_LINE:
+        if "LineTooLong" in why and max(map(len, head)) <= LONGEST_LINE:
             classes["the longest line is counted without its end", "websockets"] += 1
             return []
         return [f"websockets refuses: {why}"]
