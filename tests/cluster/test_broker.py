@@ -192,6 +192,46 @@ async def test_a_blocked_loop_is_no_broker_that_is_away(
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
+async def test_who_has_no_time_for_signs_of_life_is_there_while_messages_come(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
+    a, from_a = await join(1)
+    b, _from_b = await join(2)
+    await until(lambda: a.peers.known.keys() == {2})
+    monkeypatch.setattr(b, "_tell_of_us", lambda *_: None)
+    for number in range(30):
+        b.send(1, b"%d" % number)
+        await asyncio.sleep(0.05)
+        assert a.peers.known.keys() == {2}
+    await until(lambda: a.peers.known == {})
+    assert numbers(from_a, None) == list(range(30))
+
+
+async def test_others_have_the_loop_however_much_has_come() -> None:
+    got = most = 0
+
+    def count(subject: bytes, payload: bytes) -> None:
+        nonlocal got
+        got += 1
+
+    with BROKERS["redis"]() as broker:
+        open_session = session_of(broker.url)
+        receiving = await soon(open_session(broker.url, count))
+        sending = await soon(open_session(broker.url, lambda *_: None))
+        await soon(receiving.subscribe([b"x"]))
+        publishing = asyncio.ensure_future(sending.publish([(b"x", b"data")] * 10_000))
+        while got < 10_000:
+            before = got
+            await asyncio.sleep(0)
+            most = max(most, got - before)
+        await soon(publishing)
+        await receiving.close()
+        await sending.close()
+    assert most <= 200
+
+
 async def test_who_says_nothing_any_more_is_gone_and_may_come_back(
     join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -525,6 +525,8 @@ class BrokerBus(Bus):
                 return
         data: bytes | None = None
         is_passing = letter.sender not in self.neighbours
+        if not is_passing:  # a sign of life as good as a beat, which waits behind a busy sender
+            self.neighbours.hear(letter.sender, self._now())
         if letter.kind == Kind.TAIL:
             lost = self._following.tail(channel, letter, is_passing=is_passing)
         else:

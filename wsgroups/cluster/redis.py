@@ -25,6 +25,8 @@ from wsgroups.cluster.session import (
 
 logger = logging.getLogger("wsgroups")
 
+_IN_A_TURN = 100  # messages that are handled before others have the loop
+
 
 class RedisSession(Session):
     """Two connections to a Redis server: one that publishes, and one that receives."""
@@ -109,7 +111,10 @@ class RedisSession(Session):
     async def _read(self) -> None:
         """Receive until the connection is lost."""
         try:
-            while True:
+            for number in itertools.count(1):
+                # What has come is returned without waiting, however much it is.
+                if number % _IN_A_TURN == 0:
+                    await asyncio.sleep(0)
                 kind, subject, payload, *_ = await self._pubsub.parse_response(block=True)
                 if kind != b"message":
                     self._unconfirmed -= 1
