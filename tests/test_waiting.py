@@ -75,8 +75,9 @@ async def test_deliver_ends_with_its_socket() -> None:
         assert await WebSocket(5).deliver("to nobody") is SendResult.GONE
 
 
-async def test_threads_wait_where_the_policy_says_so_and_nothing_is_lost() -> None:
-    handle = waiting_handle("wait")
+@pytest.mark.parametrize("policy", ["wait", "block"])
+async def test_threads_wait_where_the_policy_says_so_and_nothing_is_lost(policy: str) -> None:
+    handle = waiting_handle(policy)
     gate = Gate(handle)
     threads = 4
     async with testing.start(handle) as app, app.connect("/ws") as client:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from wsgroups.errors import did_you_mean
 
-SlowConsumer = Literal["disconnect", "drop_newest", "drop_oldest", "conflate", "wait"]
+SlowConsumer = Literal["disconnect", "drop_newest", "drop_oldest", "conflate", "wait", "block"]
 
 ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
 
@@ -115,7 +115,7 @@ class GroupPolicy:
     slow_consumer: SlowConsumer = option(
         "disconnect",
         "at write_limit: 'disconnect' closes with 1013, 'drop_newest' and 'drop_oldest' drop, "
-        "'conflate' keeps the newest message of each key, 'wait' lets threads wait",
+        "'conflate' keeps the newest message of each key, 'wait' (or 'block') lets threads wait",
     )
     max_queued_events: int = option(
         64, "messages that wait behind a suspended handler before reading stops"
@@ -139,6 +139,8 @@ class GroupPolicy:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming them."""
+        if self.slow_consumer == "block":
+            object.__setattr__(self, "slow_consumer", "wait")
         for name in ("max_message_size", "max_fragments", "write_limit", "max_queued_events"):
             _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         _require(
