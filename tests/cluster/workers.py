@@ -31,11 +31,15 @@ def children(pid: int) -> set[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """True for a process that runs; one that has ended and is not waited for does not."""
+    """True for a process that runs; one that has ended and is not waited for does not.
+
+    Its first thread may have ended before another one, which keeps all open that was.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+        threads = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return is_alive(pid)  # one has ended between the listing and the reading
+    return any(thread.rpartition(") ")[2][0] not in "ZX" for thread in threads)
 
 
 class Visitor:
