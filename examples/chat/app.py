@@ -190,19 +190,24 @@ def join(ws: WebSocket, name: str) -> None:
     if person.name:  # two tabs came back at the same time and the other was first
         welcome(ws)
         return
-    name = clean_name(name)
-    handle.tell_workers("chat", {"type": "name", "visitor": person.visitor, "name": name})
-    let_in(person, name)
+    let_in(person, clean_name(name))
     show_people()
 
 
 def let_in(person: Person, name: str) -> None:
-    """Give the person their name, and welcome the tabs they have here."""
-    if name and not person.name:
-        person.name = name
-        for tab in person.tabs:
-            if tab in here:
-                welcome(WebSocket(tab))
+    """Give the person their name; welcome the tabs they have here, and tell the other workers.
+
+    Also when one of those has told us: by now it may have forgotten the name with the last tab
+    there, and it has not heard it with the tabs here.
+    """
+    if not name or person.name:
+        return
+    person.name = name
+    tabs_here = [tab for tab in person.tabs if tab in here]
+    for tab in tabs_here:
+        welcome(WebSocket(tab))
+    if tabs_here:
+        handle.tell_workers("chat", {"type": "name", "visitor": person.visitor, "name": name})
 
 
 def clean_name(name: str) -> str:

@@ -3,11 +3,14 @@
 import asyncio
 import json
 import random
+import runpy
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.cluster.workers import service
+from wsgroups import Handle, testing
 
 PEOPLE = 6
 RETURNS = 12
@@ -119,3 +122,18 @@ async def see_the_same(port: int) -> None:
 def test_whoever_comes_and_goes_all_see_the_same() -> None:
     with service(4, target="examples.chat.app:handle") as chat:
         asyncio.run(see_the_same(chat.port))
+
+
+async def test_a_name_heard_late_is_told_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only tab that had it may have closed before its worker heard of the new tab here."""
+    chat = runpy.run_module("examples.chat.app")
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(Handle, "tell_workers", lambda handle, topic, what: told.append(what))
+    bob = "b" * 22
+    async with testing.start(chat["handle"]) as app:
+        tab = await app.connect("/chat", cookies={"visitor": bob})
+        await tab.expect_json({"type": "hello"})
+        chat["on_told"]({"type": "here", "tabs": [[1, bob, "Bob"]], "history": []})
+        chat["on_told"]({"type": "gone", "id": 1})
+        assert told[-1] == {"type": "name", "visitor": bob, "name": "Bob"}
+        await tab.close()
