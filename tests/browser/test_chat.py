@@ -113,6 +113,16 @@ def test_tabs_of_one_person_belong_together(visit: Visit) -> None:
     expect(line(bob, "Ann left")).to_be_visible()
 
 
+def test_a_page_that_is_loaded_anew_is_still_in(visit: Visit) -> None:
+    ann, bob = visit().join("Ann"), visit().join("Bob")
+    for _ in range(3):
+        bob.reload()
+        expect(people(bob)).to_have_count(2)
+        say(bob, "Here I am")
+    expect(message(ann, "Here I am")).to_have_count(3)
+    expect(people(ann)).to_have_count(2)
+
+
 def test_who_comes_later_reads_the_last_50_messages(visit: Visit) -> None:
     ann = visit().join("Ann")
     for number in range(52):

@@ -18,11 +18,13 @@ let last = null; // the message at the end of the list, if that is not a system 
 let unread = 0; // messages that came while another tab was in front
 const shown = new Set(); // ids of messages on the page: history repeats some on a reconnect
 
-// Storage may be switched off; the chat works without.
-const store = {
-  get(key) { try { return localStorage.getItem(key); } catch { return null; } },
-  set(key, value) { try { localStorage.setItem(key, value); } catch { /* not remembered */ } },
-};
+// Storage may be switched off, so that looking for it fails; the chat works without.
+const storeIn = (area) => ({
+  get(key) { try { return area().getItem(key); } catch { return null; } },
+  set(key, value) { try { area().setItem(key, value); } catch { /* not remembered */ } },
+});
+const store = storeIn(() => localStorage);
+const tabStore = storeIn(() => sessionStorage); // of this tab alone, also when it is loaded anew
 
 // --- the connection -------------------------------------------------------------------------
 
@@ -65,7 +67,8 @@ const on = {
   hello() {
     answered();
     // The server does not know us any more, but it did: the name need not be chosen again.
-    if (myName !== null) send({ type: "join", name: myName });
+    const name = myName ?? tabStore.get("name");
+    if (name !== null) send({ type: "join", name });
   },
 
   welcome({ name, history }) {
@@ -74,6 +77,7 @@ const on = {
     inside = true;
     myName = name;
     store.set("name", name);
+    tabStore.set("name", name);
     history.forEach(addMessage);
     showRoom(true);
   },
