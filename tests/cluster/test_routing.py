@@ -22,8 +22,8 @@ class Cluster(NamedTuple):
 
 @contextmanager
 def alone() -> Iterator[Cluster]:
-    with service(3) as running:
-        yield Cluster([running.port], 3)
+    with service(4) as running:
+        yield Cluster([running.port], 4)
 
 
 def joined_by(kind: type[Broker]) -> Callable[[], AbstractContextManager[Cluster]]:

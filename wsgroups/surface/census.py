@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, SupportsIndex
 
-from wsgroups.cluster.bus import Bus
+from wsgroups.cluster.bus import Bus, describe_address
 from wsgroups.cluster.questions import (
     COUNT,
     IDS,
@@ -171,14 +171,13 @@ class Census:
         """Say who has not answered: once each, until they answer again."""
         if not missing:
             return
-        names = ", ".join(f"{address >> 6}/{address & 63}" for address in sorted(missing))
+        names = ", ".join(map(describe_address, sorted(missing)))
         if strict:
-            raise TimeoutError(f"workers (node/number) that have not answered in time: {names}")
+            raise TimeoutError(f"not answered in time: {names}")
         if not missing <= self._silent:
             self._silent |= missing
             logger.warning(
-                "not counted, as they have not answered within %g seconds: workers (node/number) "
-                "%s",
+                "not counted, as they have not answered within %g seconds: %s",
                 _ANSWER_WITHIN,
                 names,
             )
