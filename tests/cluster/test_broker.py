@@ -4,47 +4,25 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.brokers import BROKERS, Broker, Nats
+from tests.cluster.brokers import Broker, Nats
+from tests.cluster.conftest import Join
 from tests.cluster.recording import Recorder
 from tests.support import PATIENCE, soon, turns, until
 from wsgroups.cluster import broker as broker_module
 from wsgroups.cluster import neighbours as neighbours_module
+from wsgroups.cluster import session as session_module
 from wsgroups.cluster.broker import BrokerBus
 from wsgroups.cluster.bus import OUTBOX_LIMIT, AddressTakenError, visitor_address
 from wsgroups.cluster.counting import Following
 from wsgroups.cluster.kinds import open_bus, session_of
 from wsgroups.cluster.letters import Kind, Letter, Presence, decode, encode, encode_presence
 
-Join = Callable[..., Awaitable[tuple[BrokerBus, Recorder]]]
-
 AWAY = float(os.environ.get("OUTAGE_SECONDS", "1"))
 RESTARTS = 20
-
-
-@pytest.fixture(params=BROKERS)
-async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
-    with BROKERS[request.param]() as started:
-        yield started
-
-
-@pytest.fixture
-async def join(broker: Broker) -> AsyncIterator[Join]:
-    async with AsyncExitStack() as stack:
-
-        async def start(address: int, since: int = 0) -> tuple[BrokerBus, Recorder]:
-            bus, recorder = open_bus(broker.url, address, since), Recorder()
-            assert isinstance(bus, BrokerBus)
-            await soon(bus.start(recorder))
-            stack.push_async_callback(bus.stop)
-            return bus, recorder
-
-        yield start
 
 
 async def connected(*buses: BrokerBus) -> None:
@@ -127,7 +105,7 @@ async def test_while_it_is_away_the_newest_wait_and_all_lost_are_told(
 
 def test_the_times_add_up_to_what_is_promised() -> None:
     """A broker that answers nothing is noticed within 10 seconds, one that is back within 2."""
-    assert 1.2 * broker_module.BEAT + broker_module._ECHO_WITHIN + 1.0 < 10.0
+    assert 1.2 * broker_module.BEAT + session_module._ANSWER_WITHIN + 1.0 < 10.0
     assert 1.25 * broker_module._LONGEST_DELAY + 0.5 < 2.0
 
 
@@ -135,7 +113,7 @@ async def test_a_broker_that_answers_nothing_is_noticed(
     broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker_module, "BEAT", 0.2)
-    monkeypatch.setattr(broker_module, "_ECHO_WITHIN", 0.6)
+    monkeypatch.setattr(session_module, "_ANSWER_WITHIN", 0.6)
     a, _ = await join(1)
     broker.freeze()
     await until(lambda: not a.is_connected)
@@ -147,7 +125,7 @@ async def test_it_is_noticed_in_the_middle_of_a_large_message_too(
     broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker_module, "BEAT", 0.2)
-    monkeypatch.setattr(broker_module, "_ECHO_WITHIN", 0.6)
+    monkeypatch.setattr(session_module, "_ANSWER_WITHIN", 0.6)
     a, _ = await join(1)
     b, from_b = await join(2)
     await until(lambda: a.peers.known)
@@ -177,7 +155,7 @@ async def test_a_blocked_loop_is_no_broker_that_is_away(
     broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(broker_module, "BEAT", 0.1)
-    monkeypatch.setattr(broker_module, "_ECHO_WITHIN", 0.3)
+    monkeypatch.setattr(session_module, "_ANSWER_WITHIN", 0.3)
     monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
     a, _from_a = await join(1)
     _b, from_b = await join(2)
@@ -190,46 +168,6 @@ async def test_a_blocked_loop_is_no_broker_that_is_away(
     await until(lambda: from_b.got == [(None, b"1")])
     assert a.peers.known.keys() == {2}
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
-
-
-async def test_who_has_no_time_for_signs_of_life_is_there_while_messages_come(
-    join: Join, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(broker_module, "BEAT", 0.1)
-    monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
-    a, from_a = await join(1)
-    b, _from_b = await join(2)
-    await until(lambda: a.peers.known.keys() == {2})
-    monkeypatch.setattr(b, "_tell_of_us", lambda *_: None)
-    for number in range(30):
-        b.send(1, b"%d" % number)
-        await asyncio.sleep(0.05)
-        assert a.peers.known.keys() == {2}
-    await until(lambda: a.peers.known == {})
-    assert numbers(from_a, None) == list(range(30))
-
-
-async def test_others_have_the_loop_however_much_has_come() -> None:
-    got = most = 0
-
-    def count(subject: bytes, payload: bytes) -> None:
-        nonlocal got
-        got += 1
-
-    with BROKERS["redis"]() as broker:
-        open_session = session_of(broker.url)
-        receiving = await soon(open_session(broker.url, count))
-        sending = await soon(open_session(broker.url, lambda *_: None))
-        await soon(receiving.subscribe([b"x"]))
-        publishing = asyncio.ensure_future(sending.publish([(b"x", b"data")] * 10_000))
-        while got < 10_000:
-            before = got
-            await asyncio.sleep(0)
-            most = max(most, got - before)
-        await soon(publishing)
-        await receiving.close()
-        await sending.close()
-    assert most <= 200
 
 
 async def test_who_says_nothing_any_more_is_gone_and_may_come_back(

@@ -48,19 +48,26 @@ from wsgroups.cluster.letters import (
 from wsgroups.cluster.neighbours import Neighbours
 from wsgroups.cluster.outbox import Outbox
 from wsgroups.cluster.peers import Peers
-from wsgroups.cluster.session import OnPayload, Session, display, end_tasks, split_url
+from wsgroups.cluster.session import (
+    OnPayload,
+    Session,
+    answer_comes,
+    display,
+    end_tasks,
+    split_url,
+)
 from wsgroups.ids import NODE_BITS, WORKER_BITS
 
 logger = logging.getLogger("wsgroups")
 
 BEAT = 2.0  # seconds between two signs of life
-_ECHO_WITHIN = 6.0  # seconds for the broker to answer, before its connection is given up
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0  # seconds between two attempts to connect
 _ANSWERS_WITHIN = 0.25  # seconds for those who are there to say so, on a network as it should be
 _REGATHER_WITHIN = 1.5  # seconds for the others to come back to a broker that was away
 _PATIENCE = 1.0  # seconds for what still waits, at the end
 _END_TASKS_AGAIN, _END_AGAIN = 0.1, 2.0  # seconds; the second is enough to close a connection
 _A_WRITE = 256 << 10  # bytes published at once
+_UNCONFIRMED = 1 << 20  # bytes that the broker may not have read yet, nor we what came before
 _LOOK_BACK = 60.0  # seconds; older losses were told by what came after them
 _TAILS_EVERY = 1.0  # seconds, at least, between telling all channels how far we have counted
 _LAST_WORKER = 0xFFFF  # addresses beyond are of those who have no sockets
@@ -141,6 +148,8 @@ class BrokerBus(Bus):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._session: Session | None = None
+        self._arrivals = 0  # of messages, whatever they are
+        self._unconfirmed = 0  # bytes
         self._keeper: asyncio.Task[None] | None = None
         self._is_claiming = False
         self._taken = asyncio.Event()
@@ -441,6 +450,11 @@ class BrokerBus(Bus):
             payloads += [(subject, payload) for payload in encode(letter, session.largest)]
         if payloads:
             await session.publish(payloads)
+            self._unconfirmed += sum(len(payload) for _, payload in payloads)
+        if self._unconfirmed >= _UNCONFIRMED:
+            # Who has no time to read has none to send: a broker ends those who are far behind.
+            self._unconfirmed = 0
+            await session.sync()
 
     def _apply_interest(self) -> tuple[list[bytes], list[bytes]]:
         """Return the subjects that are to be asked for now, and those that are not any more."""
@@ -486,14 +500,15 @@ class BrokerBus(Bus):
             await asyncio.sleep(BEAT)
 
     async def _answers(self, session: Session) -> bool:
-        """True when the broker is there, however busy we are ourselves."""
+        """Wait until all that the broker has for us is here; False when nothing comes any more."""
         done = asyncio.ensure_future(session.sync())
         try:
-            for patience in (_ECHO_WITHIN, 0.2):  # the second one after our own loop was blocked
-                await asyncio.wait([done], timeout=patience)
-                if done.done():
-                    return done.exception() is None
-            return False
+            before = self._arrivals
+            while not await answer_comes(done):
+                if self._arrivals == before:
+                    return False
+                before = self._arrivals  # its answer lies behind much else
+            return done.exception() is None
         finally:
             done.cancel()
 
@@ -501,6 +516,7 @@ class BrokerBus(Bus):
 
     def _arrived(self, subject: bytes, payload: bytes) -> None:
         """Somebody, perhaps we ourselves, has published something that we ask for."""
+        self._arrivals += 1
         try:
             letter = decode(payload)
             if letter.sender == self.address and letter.incarnation == self.incarnation:

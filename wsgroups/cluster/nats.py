@@ -20,7 +20,6 @@ from wsgroups.cluster.session import (
 
 logger = logging.getLogger("wsgroups")
 
-_UNCONFIRMED = 1 << 20  # bytes that the server may not have read yet
 _NEVER = 1 << 30  # seconds
 
 
@@ -32,7 +31,6 @@ class NatsSession(Session):
         self._client = client
         self._numbers: dict[bytes, int] = {}  # of subscriptions
         self._last = 0
-        self._unconfirmed = 0
 
     @classmethod
     async def open(cls, url: str, on_payload: OnPayload) -> NatsSession:
@@ -87,13 +85,9 @@ class NatsSession(Session):
             if self.lost.done():  # the library takes a cancellation for a timeout, and goes on
                 raise ConnectionError("the connection is given up")
             await self._client.publish(subject.decode(), payload)
-            self._unconfirmed += len(payload)
-        if self._unconfirmed >= _UNCONFIRMED:
-            await self.sync()
 
     async def sync(self) -> None:
         """As of `Session`: the server answers in order."""
-        self._unconfirmed = 0
         await self._client.ping()
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ import logging
 import secrets
 from collections.abc import Iterable
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -18,6 +18,7 @@ from wsgroups.cluster.session import (
     CONNECT_WITHIN,
     OnPayload,
     Session,
+    answer_comes,
     batches,
     close_within,
     display,
@@ -49,16 +50,20 @@ class RedisSession(Session):
     async def open(cls, url: str, on_payload: OnPayload) -> RedisSession:
         """As of `Session`."""
         # What failed may have arrived: nothing is tried a second time.
-        client = Redis.from_url(
+        # One connection receives, one publishes: a third would be noticed by nobody when a router
+        # on the way has forgotten it.
+        pool = BlockingConnectionPool.from_url(
             url.replace("valkey:", "redis:", 1),
+            max_connections=2,
+            timeout=None,
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
             socket_timeout=None,
         )
-        session = cls(client, on_payload)
+        session = cls(Redis.from_pool(pool), on_payload)
         try:
             async with asyncio.timeout(CONNECT_WITHIN):
-                await client.ping()
+                await session._client.ping()
                 await session._pubsub.subscribe(session._own)
                 session._unconfirmed = 1
                 session._reader = asyncio.ensure_future(session._read())
@@ -102,10 +107,15 @@ class RedisSession(Session):
         """As of `Session`: what was published to ourselves comes behind all that was before."""
         token = b"%d" % next(self._tokens)
         done = self._syncing[token] = asyncio.get_running_loop().create_future()
+        asking = asyncio.ensure_future(self._client.publish(self._own, token))
         try:
-            await self._client.publish(self._own, token)
+            # That messages come proves nothing for the connection that publishes.
+            if not await answer_comes(asking):
+                raise ConnectionError("Redis takes nothing any more")
+            asking.result()
             await done
         finally:
+            asking.cancel()
             del self._syncing[token]
 
     async def _read(self) -> None:

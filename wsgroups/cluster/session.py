@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 CONNECT_WITHIN = 2.0  # seconds
+_ANSWER_WITHIN = 6.0  # seconds for the broker to answer, before its connection is given up
 _AT_ONCE = 1000  # subjects in one command
 _CLOSE_WITHIN = 0.2  # seconds; all that matters was confirmed before
 
@@ -53,7 +54,11 @@ class Session(ABC):
 
     @abstractmethod
     async def sync(self) -> None:
-        """Wait until the broker has done what was asked, and what it had for us before is here."""
+        """Wait until the broker has done what was asked, and what it had for us before is here.
+
+        Raises:
+            Exception: of the client library or ConnectionError, when the broker is lost.
+        """
 
     @abstractmethod
     async def close(self) -> None:
@@ -63,6 +68,15 @@ class Session(ABC):
         """Note that the connection is gone."""
         if not self.lost.done():
             self.lost.set_result(None)
+
+
+async def answer_comes(answer: asyncio.Future[Any]) -> bool:
+    """Tell whether a broker's answer comes in time, or fails; however busy we are ourselves."""
+    for patience in (_ANSWER_WITHIN, 0.2):  # the second one after our own loop was blocked
+        await asyncio.wait([answer], timeout=patience)
+        if answer.done():
+            return True
+    return False
 
 
 async def end_tasks(tasks: Iterable[asyncio.Future[None]], again: float) -> None:
