@@ -100,6 +100,29 @@ async def test_who_has_no_time_to_read_does_not_go_on_sending(broker: Broker, jo
     await b.stop()
 
 
+async def test_who_is_to_read_before_it_sends_more_gives_signs_of_life(
+    broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
+    a, _from_a = await join(1)
+    slow = Slow()
+    b = open_bus(broker.url, 2)
+    await soon(b.start(slow))
+    await until(lambda: 2 in a.peers.known)
+    for number in range(20000):
+        a.send(2, b"%d" % number)
+    await soon(a.drain())
+    for _ in range(18):
+        b.send(3, bytes(64 << 10))
+    draining = asyncio.ensure_future(b.drain())
+    while not draining.done():
+        await asyncio.sleep(0.01)
+        assert 2 in a.peers.known
+    assert len(slow.got) == 20000
+    await b.stop()
+
+
 class Relay:
     """Stands between workers and a Redis server.
 

@@ -90,7 +90,7 @@ async def test_while_it_is_away_the_newest_wait_and_all_lost_are_told(
         if i % 1000 == 0:
             await asyncio.sleep(0)
     assert a.backlog == 0  # it is no use to wait
-    assert a._outbox.size <= OUTBOX_LIMIT
+    assert a._writer.size <= OUTBOX_LIMIT
     assert a.peers.known.keys() == {2, 3}  # as far as anybody knows
     await asyncio.sleep(AWAY)
     await broker.restart()
@@ -179,7 +179,7 @@ async def test_who_says_nothing_any_more_is_gone_and_may_come_back(
     b, from_b = await join(2, 20)
     a.send(2, b"1")
     await until(lambda: from_b.got == [(None, b"1")])
-    session = b._session
+    session = b._writer.session
     assert session is not None
     assert b._keeper is not None
     # Its connection ends, and it does not come back for a while.
@@ -214,7 +214,7 @@ async def test_who_was_away_for_long_is_told_what_was_published_meanwhile(
     await soon(b.sync())
     a.publish(b"c", b"1")
     await until(lambda: from_b.got == [(b"c", b"1")])
-    assert b._session is not None
+    assert b._writer.session is not None
     opened, gate = b._open_session, asyncio.Event()
 
     async def later(*args: object) -> object:
@@ -222,7 +222,7 @@ async def test_who_was_away_for_long_is_told_what_was_published_meanwhile(
         return await opened(*args)  # type: ignore[arg-type]
 
     b._open_session = later  # type: ignore[assignment]
-    await b._session.close()
+    await b._writer.session.close()
     await until(lambda: a.peers.known == {})
     a.publish(b"c", b"2")
     await soon(a.sync())
@@ -242,11 +242,11 @@ async def test_nothing_that_has_waited_is_lost_for_what_tells_of_losses(
     await until(lambda: a.peers.known and b.peers.known)
     broker.kill()
     await until(lambda: not a.is_connected and not b.is_connected)
-    a._outbox._limit = 50 * 1000
+    a._writer._outbox._limit = 50 * 1000
     for _ in range(50):
         a.send(2, bytes(1000 - 64))
     assert a.dropped == 0
-    assert a._outbox.size == a._outbox._limit
+    assert a._writer.size == a._writer._outbox._limit
     await broker.restart()
     await connected(a, b)
     await until(lambda: len(from_b.got) == 50)
@@ -310,7 +310,7 @@ async def test_who_comes_back_while_its_address_is_claimed_keeps_it(
     broker: Broker, join: Join
 ) -> None:
     a, _ = await join(1, 10)
-    assert a._session is not None
+    assert a._writer.session is not None
     opened, gate = a._open_session, asyncio.Event()
 
     async def later(*args: object) -> object:
@@ -318,7 +318,7 @@ async def test_who_comes_back_while_its_address_is_claimed_keeps_it(
         return await opened(*args)  # type: ignore[arg-type]
 
     a._open_session = later  # type: ignore[assignment]
-    await a._session.close()
+    await a._writer.session.close()
     await until(lambda: not a.is_connected)
     b = claimant(broker, 20)
     claiming = asyncio.ensure_future(b.start(Recorder()))

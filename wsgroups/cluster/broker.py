@@ -12,13 +12,10 @@ import logging
 import math
 import random
 import secrets
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from hashlib import blake2b
-from threading import RLock
-from typing import NamedTuple
 
 from wsgroups.cluster.bus import (
     NODES,
@@ -33,6 +30,7 @@ from wsgroups.cluster.bus import (
     report,
 )
 from wsgroups.cluster.counting import Count, Following, Numbering
+from wsgroups.cluster.interest import Interest
 from wsgroups.cluster.letters import (
     Ended,
     Kind,
@@ -41,12 +39,10 @@ from wsgroups.cluster.letters import (
     decode,
     decode_ended,
     decode_presence,
-    encode,
     encode_ended,
     encode_presence,
 )
 from wsgroups.cluster.neighbours import Neighbours
-from wsgroups.cluster.outbox import Outbox
 from wsgroups.cluster.peers import Peers
 from wsgroups.cluster.session import (
     OnPayload,
@@ -56,6 +52,7 @@ from wsgroups.cluster.session import (
     end_tasks,
     split_url,
 )
+from wsgroups.cluster.writer import Writer
 from wsgroups.ids import NODE_BITS, WORKER_BITS
 
 logger = logging.getLogger("wsgroups")
@@ -66,8 +63,6 @@ _ANSWERS_WITHIN = 0.25  # seconds for those who are there to say so, on a networ
 _REGATHER_WITHIN = 1.5  # seconds for the others to come back to a broker that was away
 _PATIENCE = 1.0  # seconds for what still waits, at the end
 _END_TASKS_AGAIN, _END_AGAIN = 0.1, 2.0  # seconds; the second is enough to close a connection
-_A_WRITE = 256 << 10  # bytes published at once
-_UNCONFIRMED = 1 << 20  # bytes that the broker may not have read yet, nor we what came before
 _LOOK_BACK = 60.0  # seconds; older losses were told by what came after them
 _TAILS_EVERY = 1.0  # seconds, at least, between telling all channels how far we have counted
 _LAST_WORKER = 0xFFFF  # addresses beyond are of those who have no sockets
@@ -76,17 +71,6 @@ _MOST_ANSWERS = 1 << 16  # that wait: who asks faster than the broker takes them
 
 
 OpenSession = Callable[[str, OnPayload], Awaitable[Session]]
-
-
-class _Outgoing(NamedTuple):
-    """A letter that waits, with the subject it goes to."""
-
-    subject: bytes
-    letter: Letter
-
-    @property
-    def size(self) -> int:
-        return 64 + len(self.letter.data)
 
 
 class BrokerBus(Bus):
@@ -133,29 +117,20 @@ class BrokerBus(Bus):
         self._on_taken = on_taken
         self._everybody = b"%b.all" % self._prefix
         self._own = self._subject_of(address)
-        self._outbox: Outbox[_Outgoing] = Outbox(limit, size_of=lambda item: item.size)
-        self._told = 0
-        self._first: list[_Outgoing] = []  # goes before all messages, and is not dropped
         self._numbering = Numbering()
         self._following = Following(self.incarnation)
         self._may_wait = may_wait
         self.neighbours = Neighbours(peers if peers is not None else Peers(), self._report)
-        self._channels: dict[bytes, bytes] = {}  # by subject: those we ask for
-        # Likewise those of which we ask for the opposite since the last write.
-        self._interest: dict[bytes, bytes] = {}
-        self._lock = RLock()
+        self._interest = Interest()
+        self._writer = Writer(
+            limit, self._interest, self._following.forget_channel, self._tell_dropped
+        )
         self._receiver: Receiver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = 0
-        self._session: Session | None = None
         self._arrivals = 0  # of messages, whatever they are
-        self._unconfirmed = 0  # bytes
         self._keeper: asyncio.Task[None] | None = None
         self._is_claiming = False
         self._taken = asyncio.Event()
-        self._wake = asyncio.Event()
-        self._is_busy = False
-        self._is_idle = asyncio.Event()
         self._tails: asyncio.TimerHandle | None = None
         self._tails_since = math.inf
 
@@ -167,23 +142,24 @@ class BrokerBus(Bus):
     @property
     def dropped(self) -> int:  # type: ignore[override]
         """As of `Bus`."""
-        return self._outbox.dropped
+        return self._writer.dropped
 
     @property
     def backlog(self) -> int:
         """As of `Bus`; 0 while the broker is away, for then it is no use to wait."""
-        return self._outbox.size if self._session is not None else 0
+        return self._writer.size if self.is_connected else 0
 
     @property
     def is_connected(self) -> bool:
         """As of `Bus`."""
-        return self._session is not None
+        return self._writer.session is not None
 
     # --- life -------------------------------------------------------------------------------
 
     async def start(self, receiver: Receiver) -> None:
         """As of `Bus`."""
-        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self._loop = asyncio.get_running_loop()
+        self._writer.begin()
         self._receiver = receiver
         session: Session | None = None
         try:
@@ -208,7 +184,7 @@ class BrokerBus(Bus):
 
     async def stop(self) -> None:
         """As of `Bus`."""
-        if self._session is not None:
+        if self.is_connected:
             with contextlib.suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(_PATIENCE):
                     await self.drain()
@@ -224,7 +200,7 @@ class BrokerBus(Bus):
         if self._tails is not None:
             self._tails.cancel()
         self.neighbours.clear()
-        self._is_idle.set()
+        self._writer.close()
 
     async def _connect(self) -> Session:
         return await self._open_session(self._url, self._arrived)
@@ -240,8 +216,7 @@ class BrokerBus(Bus):
             try:
                 await self._serve(session, is_new, since)
             finally:
-                self._session = None
-                self._is_idle.set()
+                self._writer.close()
                 closing = asyncio.ensure_future(session.close())
                 try:
                     await asyncio.shield(closing)
@@ -257,7 +232,7 @@ class BrokerBus(Bus):
         while True:
             # All of a cluster have lost it at once: they do not come back at once.
             await asyncio.sleep(delay * random.uniform(0.5, 1.25))
-            self._tell_lost()
+            self._writer.tell_dropped()
             try:
                 return await self._connect()
             except OSError as error:
@@ -275,7 +250,7 @@ class BrokerBus(Bus):
             await asyncio.wait([session.lost, *tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
             session.end()
-            self._wake.set()
+            self._writer.wake_up()
             await end_tasks(tasks, _END_TASKS_AGAIN)
             for task in tasks:
                 if not task.cancelled() and task.exception() is not None:
@@ -289,12 +264,12 @@ class BrokerBus(Bus):
         if self._receiver is None:
             return
         if destination == self.address:
-            self._call(partial(self._deliver, None, data))
+            self._writer.call(partial(self._deliver, None, data))
             return
         subject = self._subject_of(destination)
         with self._numbering.lock:
             count = self._numbering.next_to(subject)
-            self._queue(subject, self._letter(Kind.MESSAGE, data, count.epoch, count.number))
+            self._writer.put(subject, self._letter(Kind.MESSAGE, data, count.epoch, count.number))
 
     def publish(self, channel: bytes, data: bytes) -> None:
         """As of `Bus`."""
@@ -304,7 +279,7 @@ class BrokerBus(Bus):
         subject = self._subject_on(channel)
         with self._numbering.lock:
             count = self._numbering.next_on(subject)
-            self._queue(subject, self._letter(Kind.MESSAGE, data, count.epoch, count.number))
+            self._writer.put(subject, self._letter(Kind.MESSAGE, data, count.epoch, count.number))
 
     def subscribe(self, channel: bytes) -> None:
         """As of `Bus`."""
@@ -316,38 +291,30 @@ class BrokerBus(Bus):
 
     def tell_ended(self, address: int, since: int) -> None:
         """Tell all others that a worker has ended, sooner than they would notice. In the loop."""
-        if self._session is not None:
+        if self.is_connected:
             self._tell(Kind.ENDED, self._everybody, encode_ended(Ended(address, since)))
 
     def _set_interest(self, channel: bytes, wanted: bool) -> None:
         if self._receiver is None:
             return
         subject = self._subject_on(channel)
-        with self._lock:
-            if wanted == (subject in self._channels):
-                self._interest.pop(subject, None)  # rooms come and go while the broker is away
-            else:
-                self._interest[subject] = channel
-        self._wake_up()
+        self._interest.want(subject, channel, wanted=wanted)
+        self._writer.wake_up()
 
     async def drain(self) -> None:
         """As of `Bus`; in any loop."""
         if self._loop is None or self._keeper is None:
             return
+        draining = self._writer.drain()
         if self._loop is asyncio.get_running_loop():
-            await self._drain()
+            await draining
         else:
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._drain(), self._loop))
-
-    async def _drain(self) -> None:
-        while self._session is not None and (self._is_busy or self._outbox.size or self._interest):
-            self._is_idle.clear()
-            await self._is_idle.wait()
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(draining, self._loop))
 
     async def sync(self) -> None:
         """As of `Bus`."""
-        await self._drain()
-        session = self._session
+        await self._writer.drain()
+        session = self._writer.session
         if session is None:
             raise ConnectionError("the broker is not connected")
         done = asyncio.ensure_future(session.sync())
@@ -373,109 +340,44 @@ class BrokerBus(Bus):
     def _letter(self, kind: Kind, data: bytes, epoch: int = 0, number: int = 0) -> Letter:
         return Letter(kind, self.address, self.incarnation, epoch, number, 0, 1, data)
 
-    def _queue(self, subject: bytes, letter: Letter, *, makes_room: bool = True) -> None:
-        if self._outbox.put(_Outgoing(subject, letter), makes_room=makes_room):
-            self._wake_up()
-
     def _queue_tail(self, subject: bytes, count: Count) -> None:
         """Tell how far we have counted, behind all that is counted, of which nothing goes for it.
 
         Under the lock of the numbers: no thread may have counted what it has not queued.
         """
         letter = self._letter(Kind.TAIL, b"", count.epoch, count.number)
-        self._queue(subject, letter, makes_room=False)
+        self._writer.put(subject, letter, makes_room=False)
 
     def _tell(self, kind: Kind, subject: bytes, data: bytes = b"", epoch: int = 0) -> None:
-        self._first.append(_Outgoing(subject, self._letter(kind, data, epoch)))
-        self._is_busy = True
-        self._wake.set()
+        self._writer.put_first(subject, self._letter(kind, data, epoch))
 
     def _tell_of_us(self, kind: Kind, subject: bytes) -> None:
         self._tell(kind, subject, encode_presence(Presence(self.since, self._is_claiming)))
 
-    def _wake_up(self) -> None:
-        if threading.get_ident() == self._thread:
-            self._wake.set()
-        else:
-            self._call(self._wake.set)
-
-    def _call(self, function: Callable[[], object]) -> None:
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and this with it
-                self._loop.call_soon_threadsafe(function)
-
     async def _write(self, session: Session, is_new: bool, since: float) -> None:
         """Say who we are and what we ask for, then send what waits as long as we are connected."""
-        self._is_busy = True
-        self._apply_interest()
-        await session.subscribe([self._everybody, self._own, *self._channels])
-        self._session = session
+        await self._writer.open(session, [self._everybody, self._own])
         self._tell_of_us(Kind.HELLO, self._everybody)
         if not is_new:
             await self._regather(session)
             with self._numbering.lock:
                 for subject, count in self._numbering.used_since(since):
                     self._queue_tail(subject, count)
-        while not session.lost.done():
-            self._wake.clear()
-            added, removed = self._apply_interest()
-            if added:
-                await session.subscribe(added)
-            if removed:
-                await session.unsubscribe(removed)
-            self._tell_lost()
-            first, self._first = self._first, []
-            await self._publish(session, first + self._outbox.take(_A_WRITE))
-            if self._outbox.size or self._first:
-                continue
-            self._is_busy = False
-            self._is_idle.set()
-            await self._wake.wait()
-            self._is_busy = True
+        await self._writer.run(session)
 
     async def _regather(self, session: Session) -> None:
         """Wait for those who have lost the broker with us: what waits for them would be lost."""
         assert self._loop is not None
         began = self._loop.time()
-        first, self._first = self._first, []
-        await self._publish(session, first)
+        await self._writer.write_first(session)
         while self._loop.time() < began + _REGATHER_WITHIN:
             if self.neighbours.have_said_so_since(began):
                 break
             await asyncio.sleep(_REGATHER_WITHIN / 50)
 
-    async def _publish(self, session: Session, going: list[_Outgoing]) -> None:
-        payloads: list[tuple[bytes, bytes]] = []
-        for subject, letter in going:
-            payloads += [(subject, payload) for payload in encode(letter, session.largest)]
-        if payloads:
-            await session.publish(payloads)
-            self._unconfirmed += sum(len(payload) for _, payload in payloads)
-        if self._unconfirmed >= _UNCONFIRMED:
-            # Who has no time to read has none to send: a broker ends those who are far behind.
-            self._unconfirmed = 0
-            await session.sync()
-
-    def _apply_interest(self) -> tuple[list[bytes], list[bytes]]:
-        """Return the subjects that are to be asked for now, and those that are not any more."""
-        added, removed = [], []
-        with self._lock:
-            for subject, channel in self._interest.items():
-                if subject in self._channels:
-                    self._following.forget_channel(self._channels.pop(subject))
-                    removed.append(subject)
-                else:
-                    self._channels[subject] = channel
-                    added.append(subject)
-            self._interest.clear()
-        return added, removed
-
-    def _tell_lost(self) -> None:
-        """Tell of what had no room here."""
-        lost, self._told = self._outbox.dropped - self._told, self._outbox.dropped
-        if lost:
-            logger.warning("the broker is behind or away: %d messages to others are lost", lost)
-            self._gap(lost)
+    def _tell_dropped(self, count: int) -> None:
+        logger.warning("the broker is behind or away: %d messages to others are lost", count)
+        self._gap(count)
 
     def _gap(self, count: int) -> None:
         if self._receiver is not None:
@@ -536,7 +438,7 @@ class BrokerBus(Bus):
     def _read(self, subject: bytes, letter: Letter) -> None:
         channel: bytes | None = None
         if subject != self._own:
-            channel = self._channels.get(subject)
+            channel = self._interest.channels.get(subject)
             if channel is None or self._is_near(letter.sender):
                 return
         data: bytes | None = None
@@ -591,7 +493,7 @@ class BrokerBus(Bus):
             since = decode_presence(letter.data).since
             self.neighbours.come(address, letter.incarnation, since)
             self._numbering.meet(subject, letter.incarnation)
-        if letter.kind == Kind.HELLO and len(self._first) < _MOST_ANSWERS:
+        if letter.kind == Kind.HELLO and self._writer.first < _MOST_ANSWERS:
             self._tell_of_us(Kind.BEAT, subject)
             # Who comes back wants to know how much there was meanwhile.
             if count is not None and count.epoch == letter.incarnation:
