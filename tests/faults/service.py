@@ -110,7 +110,10 @@ class Service:
             assert found or self.is_running, self.output
             return found is not None
 
-        wait_until(is_said)
+        try:
+            wait_until(is_said)
+        except AssertionError as error:
+            raise AssertionError(f"it never said {pattern!r}, but: {self.output}") from error
         assert found is not None
         return found[1]
 
