@@ -42,7 +42,7 @@ from wsgroups.cluster.letters import (
     encode_ended,
     encode_presence,
 )
-from wsgroups.cluster.neighbours import Neighbours
+from wsgroups.cluster.neighbours import GONE_AFTER, Neighbours
 from wsgroups.cluster.peers import Peers
 from wsgroups.cluster.session import (
     OnPayload,
@@ -161,6 +161,7 @@ class BrokerBus(Bus):
         self._loop = asyncio.get_running_loop()
         self._writer.begin()
         self._receiver = receiver
+        self._doubt(math.inf)
         session: Session | None = None
         try:
             session = await self._connect()
@@ -217,6 +218,7 @@ class BrokerBus(Bus):
                 await self._serve(session, is_new, since)
             finally:
                 self._writer.close()
+                self._doubt(math.inf)
                 closing = asyncio.ensure_future(session.close())
                 try:
                     await asyncio.shield(closing)
@@ -357,6 +359,7 @@ class BrokerBus(Bus):
     async def _write(self, session: Session, is_new: bool, since: float) -> None:
         """Say who we are and what we ask for, then send what waits as long as we are connected."""
         await self._writer.open(session, [self._everybody, self._own])
+        self._doubt(GONE_AFTER)
         self._tell_of_us(Kind.HELLO, self._everybody)
         if not is_new:
             await self._regather(session)
@@ -500,6 +503,10 @@ class BrokerBus(Bus):
                 with self._numbering.lock:
                     self._queue_tail(subject, count)
                 self._tell_tails_soon(before)
+
+    def _doubt(self, seconds: float) -> None:
+        """Who is silent for now may be there: it has time to say so as long as a gone one has."""
+        self.peers.doubt(seconds, near=self.address >> WORKER_BITS if self._is_node_near else None)
 
     def _report(self, address: int, is_there: bool) -> None:
         if self._receiver is not None:

@@ -45,7 +45,8 @@ class Owners:
     ) -> SendResult:
         """Send a message for one socket and return what its owner did with it.
 
-        `QUEUED` means that it has not answered within five seconds.
+        `QUEUED` means that it has not answered within five seconds. When it has never been heard
+        of, up to two more may pass until that means `GONE`.
 
         Args:
             what: TEXT, BINARY or CLOSE.
@@ -67,7 +68,13 @@ class Owners:
         try:
             return SendResult(await self.ask(send))
         except TimeoutError:
+            await self._settle_doubt(id >> SEQUENCE_BITS)
             return SendResult.QUEUED if self.may_live(id) else SendResult.GONE
+
+    async def _settle_doubt(self, address: int) -> None:
+        """Wait until it is known if a worker is there, unless the broker is away."""
+        while 0 < (doubtful := self._bus.peers.settles_in(address)) < ANSWER_WITHIN:
+            await asyncio.sleep(doubtful)
 
     async def ask(self, send: Callable[[int], None]) -> Any:
         """Ask something, and return the answer.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 
-from wsgroups.ids import SEQUENCE_BITS, TICKS_PER_SECOND, sequence
+from wsgroups.ids import SEQUENCE_BITS, TICKS_PER_SECOND, WORKER_BITS, sequence
 
 _NEWS_TAKES = 10 * TICKS_PER_SECOND  # at most, until we hear of a worker that has begun
 _CLOCKS_DIFFER = 3600 * TICKS_PER_SECOND  # at most, from one machine to another
@@ -21,6 +23,8 @@ class Peers:
     def __init__(self) -> None:
         self.known: Mapping[int, int] = {}
         self._left: Mapping[int, int] = {}
+        self._settled_at = -math.inf  # by the monotonic clock
+        self._near: int | None = None
 
     def come(self, address: int, since: int) -> None:
         """A worker is there."""
@@ -36,6 +40,22 @@ class Peers:
         for address in self.known:
             self.go(address)
 
+    def doubt(self, seconds: float, near: int | None = None) -> None:
+        """Who has not been heard of may be there all the same, for so many seconds from now.
+
+        Args:
+            seconds: in which all who are there will be heard of; infinite while nobody can be.
+            near: a node whose workers are all known, in another way.
+        """
+        self._settled_at = time.monotonic() + seconds
+        self._near = near
+
+    def settles_in(self, address: int) -> float:
+        """Return in how many seconds it is known whether a worker is there; 0 when it is now."""
+        if address in self.known or address >> WORKER_BITS == self._near:
+            return 0.0
+        return max(0.0, self._settled_at - time.monotonic())
+
     def may_have(self, id: int) -> bool:
         """False when it is known that no worker has the socket of an id any more.
 
@@ -44,5 +64,7 @@ class Peers:
         address = id >> SEQUENCE_BITS
         since = self.known.get(address)
         if since is None:
-            since = max(self._left.get(address, 0), sequence.now - _NEWS_TAKES)
+            since = self._left.get(address, 0)
+            if not self.settles_in(address):
+                since = max(since, sequence.now - _NEWS_TAKES)
         return since < id & ((1 << SEQUENCE_BITS) - 1) <= sequence.now + _CLOCKS_DIFFER
