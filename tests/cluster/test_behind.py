@@ -34,14 +34,15 @@ async def test_who_has_no_time_for_signs_of_life_is_there_while_messages_come(
     assert from_a.got == [(None, b"%d" % number) for number in range(30)]
 
 
-async def test_others_have_the_loop_however_much_has_come() -> None:
+@pytest.mark.parametrize("kind", BROKERS)
+async def test_others_have_the_loop_however_much_has_come(kind: str) -> None:
     got = most = 0
 
     def count(subject: bytes, payload: bytes) -> None:
         nonlocal got
         got += 1
 
-    with BROKERS["redis"]() as broker:
+    with BROKERS[kind]() as broker:
         open_session = session_of(broker.url)
         receiving = await soon(open_session(broker.url, count))
         sending = await soon(open_session(broker.url, lambda *_: None))
@@ -120,6 +121,24 @@ async def test_who_is_to_read_before_it_sends_more_gives_signs_of_life(
         await asyncio.sleep(0.01)
         assert 2 in a.peers.known
     await b.stop()
+
+
+async def test_who_waits_does_not_wait_for_what_comes_meanwhile(broker: Broker, join: Join) -> None:
+    """There may never be a moment in which nothing waits."""
+    a, _from_a = await join(1)
+
+    async def talk() -> None:
+        while True:
+            for _ in range(100):
+                a.send(3, bytes(1000))
+            await asyncio.sleep(0)
+
+    talking = asyncio.ensure_future(talk())
+    for _ in range(5):
+        await soon(a.drain())
+        assert a.backlog
+        await soon(a.sync())
+    talking.cancel()
 
 
 class Relay:

@@ -5,10 +5,12 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
-from tests.cluster.brokers import Broker, Nats
+from tests.cluster.brokers import BROKERS, Broker, Nats
 from tests.cluster.conftest import Join
 from tests.cluster.recording import Recorder
 from tests.support import PATIENCE, soon, turns, until
@@ -20,6 +22,7 @@ from wsgroups.cluster.bus import OUTBOX_LIMIT, AddressTakenError, visitor_addres
 from wsgroups.cluster.counting import Following
 from wsgroups.cluster.kinds import open_bus, session_of
 from wsgroups.cluster.letters import Kind, Letter, Presence, decode, encode, encode_presence
+from wsgroups.cluster.session import Session
 
 AWAY = float(os.environ.get("OUTAGE_SECONDS", "1"))
 RESTARTS = 20
@@ -559,3 +562,102 @@ def test_parts_of_messages_that_never_end_are_bounded(monkeypatch: pytest.Monkey
     assert take(49, 2, 0, 1) == (part, 1)
     following.forget_channel(b"c")
     assert following._in_parts == 0
+
+
+def test_who_passes_by_often_is_not_taken_for_one_whose_messages_are_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("wsgroups.cluster.counting._MOST_PASSING", 4)
+    following = Following(1)
+
+    def take(sender: int, number: int) -> int:
+        letter = Letter(Kind.MESSAGE, sender, sender, 1, number, 0, 1, b"x")
+        return following.take(None, letter, is_passing=True)[1]
+
+    for number in range(1, 20):
+        assert take(0, number) == 0
+        assert take(number, 1) == 0
+    for sender in range(50, 60):
+        assert take(sender, 1) == 0
+    assert take(0, 500) == 0  # forgotten: nobody knows how many there were
+    assert take(0, 502) == 1
+    assert len(following._passing) <= 4
+
+
+def test_who_comes_back_after_long_is_followed_from_where_it_was() -> None:
+    following = Following(1)
+
+    def take(channel: bytes | None, number: int) -> int:
+        return following.take(channel, Letter(Kind.MESSAGE, 5, 5, 1, number, 0, 1, b"x"))[1]
+
+    for number in range(1, 500):
+        assert take(None, number) == take(b"c", number) == 0
+    following.forget_sender(5)
+    assert take(None, 500) == take(b"c", 500) == 0
+    assert take(None, 510) == take(b"c", 510) == 9
+
+
+async def test_who_may_not_publish_is_told_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the start, and afterwards as often as it is tried, which is less and less."""
+    with BROKERS["redis"]() as broker:
+        client = redis.Redis(port=broker.port)
+
+        def allow(*commands: str) -> None:
+            client.execute_command(  # type: ignore[no-untyped-call]
+                "ACL", "SETUSER", "u", "on", ">p", "~*", "&*", *commands
+            )
+
+        allow("+@all")
+        url = f"redis://u:p@127.0.0.1:{broker.port}"
+        bus = open_bus(url, 1)
+        await soon(bus.start(Recorder()))
+        allow("-publish")
+        with pytest.raises(OSError, match=r"takes us, but does not answer \(.*no permissions"):
+            await soon(open_bus(url, 2).start(Recorder()))
+        caplog.clear()
+        await asyncio.sleep(3)
+        lost = [r.getMessage() for r in caplog.records if "is lost" in r.getMessage()]
+        assert 2 <= len(lost) <= 10
+        assert "no permissions" in lost[-1]
+        allow("+publish")
+        await until(lambda: bus.is_connected)
+        await soon(bus.sync())
+        await bus.stop()
+        client.close()
+
+
+async def test_an_address_is_not_taken_where_nobody_can_object(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_session = session_of(broker.url)
+
+    async def open_and_lose(*arguments: Any) -> Session:
+        session = await open_session(*arguments)
+        broker.kill()
+        return session
+
+    bus = BrokerBus(broker.url, open_and_lose, 1)
+    with pytest.raises(OSError, match="takes us, but does not answer"):
+        await soon(bus.start(Recorder()))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_no_password_goes_to_a_server_without_tls_that_is_to_have_it() -> None:
+    heard = b""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal heard
+        writer.write(b'INFO {"server_id":"x","version":"2.10.0","max_payload":1048576}\r\n')
+        heard += await reader.read(1000)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    bus = open_bus(f"tls://user:topsecret@127.0.0.1:{port}", 1)
+    with pytest.raises(OSError, match=r"offers no TLS; write nats:// if that is meant"):
+        await soon(bus.start(Recorder()))
+    server.close()
+    await turns()
+    assert b"topsecret" not in heard

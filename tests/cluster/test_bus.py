@@ -65,10 +65,16 @@ KINDS: dict[str, Kind] = {
 
 
 @pytest.fixture(params=KINDS)
-async def join(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Join]:
-    """Makes buses of one kind that can reach one another, started."""
+async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[..., Bus]]:
+    """Makes buses of one kind that can reach one another."""
+    async with KINDS[request.param](tmp_path) as make:
+        yield make
+
+
+@pytest.fixture
+async def join(make: Callable[..., Bus]) -> AsyncIterator[Join]:
+    """The same, started."""
     async with AsyncExitStack() as stack:
-        make = await stack.enter_async_context(KINDS[request.param](tmp_path))
 
         async def start(address: int, since: int = 0) -> tuple[Bus, Recorder]:
             bus, recorder = make(address, since), Recorder()
@@ -99,6 +105,27 @@ async def test_a_message_to_oneself_arrives(join: Join) -> None:
     a.send(1, b"me")
     await settle(a)
     assert from_a.got == [(None, b"me")]
+
+
+async def test_what_is_asked_for_before_the_start_comes_from_the_first_word_on(
+    make: Callable[..., Bus],
+) -> None:
+    a, b = make(1), make(2)
+    from_a, from_b = Recorder(), Recorder()
+    for bus in (a, b):
+        bus.subscribe(b"c")
+        bus.subscribe(b"left")
+        bus.unsubscribe(b"left")
+    from_a.came = lambda address: a.publish(b"c", b"%d is here" % address)  # type: ignore[method-assign]
+    await soon(a.start(from_a))
+    await soon(b.start(from_b))
+    b.publish(b"c", b"hello")
+    b.publish(b"left", b"nobody")
+    await settle(b, a)
+    assert from_a.got == [(b"c", b"hello")]
+    assert from_b.got == [(b"c", b"2 is here")]
+    await b.stop()
+    await a.stop()
 
 
 async def test_a_message_to_nobody_is_dropped(join: Join) -> None:

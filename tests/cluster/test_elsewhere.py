@@ -1,5 +1,6 @@
 """A Handle on a bus, with another worker played by the test."""
 
+import asyncio
 import logging
 import os
 import random
@@ -120,6 +121,47 @@ async def test_what_an_id_is_told_of(world: World) -> None:
     assert await far.deliver("x") is SendResult.GONE
     assert far.status.name == "UNKNOWN_NODE"
     assert far.is_dead()
+
+
+async def test_a_thread_s_message_to_a_set_goes_to_the_bus_however_far_behind_that_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it drops then it counts, and tells."""
+    monkeypatch.setattr("wsgroups.surface.elsewhere._PATIENCE", 0.05)
+    monkeypatch.setattr(LocalBus, "backlog", 100 << 20)
+    world.other.subscribe(room_channel("chess"))
+    sending = asyncio.to_thread(world.handle.room("chess").send, "hello")
+    assert await soon(sending) == 0
+    far = WebSocket(world.far_id())
+    assert await soon(asyncio.to_thread(far.send, "x")) is SendResult.DROPPED
+    await world.settle()
+    ((_, data),) = world.recorder.got
+    assert decode_published(data) == Many(TEXT, b"hello", (), None)
+
+
+async def test_what_no_bus_takes_is_logged_and_not_raised(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wsgroups.surface.elsewhere.LARGEST_MESSAGE", 1 << 17)
+    world.other.subscribe(room_channel("chess"))
+    excluded = [OTHER << SEQUENCE_BITS | number for number in range(20_000)]
+    assert world.handle.room("chess").send("hello", exclude=excluded) == 0
+    assert WebSocket(world.far_id()).send(bytes(1 << 17)) is SendResult.DROPPED
+    await world.settle()
+    assert world.recorder.got == []
+    assert caplog.text.count("is too large for other workers") == 2
+
+
+async def test_nobody_is_dead_who_may_have_come_a_moment_ago(world: World) -> None:
+    """What the id is said to be agrees with what becomes of a message to it."""
+    unknown = WebSocket(9 << SEQUENCE_BITS | sequence.now)
+    assert unknown.status.name == "ELSEWHERE"
+    assert not unknown.is_dead()
+    assert unknown.send("x") is SendResult.QUEUED
+    another_node = WebSocket(640 << SEQUENCE_BITS | sequence.now)
+    assert another_node.status.name == "UNKNOWN_NODE"
+    assert another_node.is_dead()
+    assert another_node.send("x") is SendResult.GONE
 
 
 async def test_whoever_wants_to_know_is_told(world: World) -> None:

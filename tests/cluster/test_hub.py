@@ -143,6 +143,53 @@ async def test_a_worker_that_takes_nothing_loses_the_oldest_and_is_told(
     await b.stop()
 
 
+async def test_who_waits_behind_what_is_lost_on_the_way_to_the_hub_is_answered(
+    hub: tuple[Hub, str],
+) -> None:
+    a, from_a = UnixBus(hub[1], 1, limit=1 << 20), Recorder()
+    await soon(a.start(from_a))
+    for link in hub[0].links:
+        link.set_reading(False)
+    for _ in range(40):
+        a.send(2, bytes(100_000))
+        await asyncio.sleep(0)
+    waiting = asyncio.ensure_future(a.sync())
+    await asyncio.sleep(0)
+    for _ in range(40):
+        a.send(2, bytes(100_000))
+    assert not waiting.done()
+    for link in hub[0].links:
+        link.set_reading(True)
+    await soon(waiting)
+    assert from_a.lost
+    await a.stop()
+
+
+async def test_who_waits_behind_what_is_lost_on_the_way_back_is_answered(
+    hub: tuple[Hub, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsgroups.cluster.hub.QUEUE_LIMIT", 1 << 20)
+    a, _from_a = await joined(hub[1], 1)
+    b, from_b = await joined(hub[1], 2)
+    assert b._link is not None
+    assert b._link.transport is not None
+    b._link.transport.pause_reading()
+    for _ in range(40):
+        a.send(2, bytes(100_000))
+        await soon(a.sync())
+    waiting = asyncio.ensure_future(b.sync())
+    await asyncio.sleep(0.01)
+    for _ in range(40):
+        a.send(2, bytes(100_000))
+        await soon(a.sync())
+    assert not waiting.done()
+    b._link.transport.resume_reading()
+    await soon(waiting)
+    assert from_b.lost
+    await b.stop()
+    await a.stop()
+
+
 async def test_a_worker_that_ends_without_a_word_is_gone_for_the_others(
     hub: tuple[Hub, str],
 ) -> None:

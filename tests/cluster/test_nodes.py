@@ -234,6 +234,25 @@ def test_the_end_of_a_worker_is_known_at_once_and_of_a_node_soon(
         wait_until(lambda: here.do("send", far[1].id, "x") == "GONE")
 
 
+async def test_a_broker_that_is_behind_holds_up_nothing_within_the_node(
+    broker: Broker, tmp_path: Path
+) -> None:
+    hub = Hub()
+    await hub.start(str(tmp_path / "hub"))
+    bus = NodeBus(str(tmp_path / "hub"), broker.url, 64, 64)
+    await soon(bus.start(Recorder()))
+    broker.freeze()
+    for _ in range(64):
+        bus.send(128, bytes(100_000))
+    await until(lambda: bus.backlog_to(128) > 0)
+    assert bus.backlog_to(65) == 0
+    assert bus.backlog == bus.backlog_to(128)
+    broker.thaw()
+    await soon(bus.sync())
+    await bus.stop()
+    await hub.stop()
+
+
 async def test_each_message_comes_by_one_way_only(broker: Broker, tmp_path: Path) -> None:
     """Workers of a node are on its hub and on the broker both."""
     hub, other_hub = Hub(), Hub()

@@ -34,9 +34,6 @@ class Worker(Recorder):
         self.telling.join(self.bus)
         await soon(self.bus.start(self))
 
-    def came(self, address: int) -> None:
-        self.telling.came()
-
     def published(self, channel: bytes, data: bytes) -> None:
         self.telling.heard(channel, data)
 
@@ -97,6 +94,26 @@ async def test_a_function_that_fails_hears_the_next(error_log: list[logging.LogR
     a.telling.tell("fails", 0)
     a.telling.tell("fails", 1)
     await until(lambda: b.values == [1])
+    assert "failed with 0" in error_log[0].getMessage()
+
+
+async def test_a_function_that_waited_for_what_was_cancelled_hears_the_next(
+    error_log: list[logging.LogRecord],
+) -> None:
+    a, b = await two()
+
+    async def hear(value: int) -> None:
+        if value == 0:
+            waiting = asyncio.ensure_future(asyncio.sleep(100))
+            waiting.cancel()
+            await waiting
+        b.values.append(value)
+
+    b.telling.listen("fails", hear)
+    await soon(b.bus.sync())
+    for value in range(3):
+        a.telling.tell("fails", value)
+    await until(lambda: b.values == [1, 2])
     assert "failed with 0" in error_log[0].getMessage()
 
 

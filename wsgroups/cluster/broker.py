@@ -45,6 +45,7 @@ from wsgroups.cluster.letters import (
 from wsgroups.cluster.neighbours import GONE_AFTER, Neighbours
 from wsgroups.cluster.peers import Peers
 from wsgroups.cluster.session import (
+    CONNECT_WITHIN,
     OnPayload,
     Session,
     answer_comes,
@@ -128,6 +129,8 @@ class BrokerBus(Bus):
         self._receiver: Receiver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._arrivals = 0  # of messages, whatever they are
+        self._has_answered = False  # since it was connected
+        self._why_lost: str | None = None  # the last time
         self._keeper: asyncio.Task[None] | None = None
         self._is_claiming = False
         self._taken = asyncio.Event()
@@ -173,15 +176,32 @@ class BrokerBus(Bus):
         self._is_claiming = True
         self._keeper = asyncio.ensure_future(self._keep(session))
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._patience):
-                    await self._taken.wait()
-                    raise AddressTakenError(f"address {self.address} is taken on this bus")
+            await self._claim()
         except BaseException:  # cancelled, too
             await self._leave()
             raise
         finally:
             self._is_claiming = False
+
+    async def _claim(self) -> None:
+        """Give others time to say that our address is theirs."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                await self._taken.wait()
+        if not self._may_wait and not self._taken.is_set():
+            await self._prove()
+        if self._taken.is_set():
+            raise AddressTakenError(f"address {self.address} is taken on this bus")
+
+    async def _prove(self) -> None:
+        """See that others can have heard us: the broker has been there, and done what we asked."""
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(CONNECT_WITHIN):
+                await self.sync()
+                if self._why_lost is None:
+                    return
+        reason = self._why_lost or ""
+        raise OSError(f"{display(self._url)} takes us, but does not answer{reason}")
 
     async def stop(self) -> None:
         """As of `Bus`."""
@@ -208,14 +228,15 @@ class BrokerBus(Bus):
 
     async def _keep(self, session: Session | None) -> None:
         """Serve one connection after the other."""
-        is_new, since = True, 0.0
+        is_new, since, delay = True, 0.0, _FIRST_DELAY
         name = display(self._url)
         while True:
             if session is None:
-                session = await self._reconnect()
+                session = await self._reconnect(delay)
                 logger.warning("%s is back", name)
+            self._has_answered = False
             try:
-                await self._serve(session, is_new, since)
+                self._why_lost = await self._serve(session, is_new, since)
             finally:
                 self._writer.close()
                 self._doubt(math.inf)
@@ -226,11 +247,14 @@ class BrokerBus(Bus):
                     await closing  # to its end, also when we are told to stop in the middle of it
             is_new, since = False, time.monotonic() - _LOOK_BACK
             session = None
+            # One that takes us, but does nothing for us, is asked less and less often.
+            delay = _FIRST_DELAY if self._has_answered else min(_LONGEST_DELAY, 2 * delay)
             self._gap(0)
-            logger.warning("%s is lost; nothing goes to other nodes meanwhile", name)
+            logger.warning(
+                "%s is lost%s; nothing goes to other nodes meanwhile", name, self._why_lost
+            )
 
-    async def _reconnect(self) -> Session:
-        delay = _FIRST_DELAY
+    async def _reconnect(self, delay: float) -> Session:
         while True:
             # All of a cluster have lost it at once: they do not come back at once.
             await asyncio.sleep(delay * random.uniform(0.5, 1.25))
@@ -241,8 +265,12 @@ class BrokerBus(Bus):
                 logger.debug("%s", error)
             delay = min(_LONGEST_DELAY, 2 * delay)
 
-    async def _serve(self, session: Session, is_new: bool, since: float) -> None:
-        """Come back to where we were, then send and listen while the connection is there."""
+    async def _serve(self, session: Session, is_new: bool, since: float) -> str:
+        """Come back to where we were, then send and listen while the connection is there.
+
+        Returns:
+            str: why it is not any more, in brackets, where that is known.
+        """
         tasks = [
             asyncio.ensure_future(self._write(session, is_new, since)),
             asyncio.ensure_future(self._beat()),
@@ -254,9 +282,8 @@ class BrokerBus(Bus):
             session.end()
             self._writer.wake_up()
             await end_tasks(tasks, _END_TASKS_AGAIN)
-            for task in tasks:
-                if not task.cancelled() and task.exception() is not None:
-                    logger.debug("the connection to the broker ended by", exc_info=task.exception())
+            ends = [task.exception() for task in tasks if not task.cancelled()]
+        return next((f" ({error})" for error in ends if error is not None), "")
 
     # --- verbs ------------------------------------------------------------------------------
 
@@ -297,8 +324,6 @@ class BrokerBus(Bus):
             self._tell(Kind.ENDED, self._everybody, encode_ended(Ended(address, since)))
 
     def _set_interest(self, channel: bytes, wanted: bool) -> None:
-        if self._receiver is None:
-            return
         subject = self._subject_on(channel)
         self._interest.want(subject, channel, wanted=wanted)
         self._writer.wake_up()
@@ -399,6 +424,7 @@ class BrokerBus(Bus):
         assert self._loop is not None
         connected = self._loop.time()
         while await self._answers(session):
+            self._has_answered = True
             # All that others have sent before is here, even when our loop was blocked meanwhile.
             for address in self.neighbours.look_around(connected, self._loop.time()):
                 self._following.forget_sender(address)
@@ -413,7 +439,8 @@ class BrokerBus(Bus):
                 if self._arrivals == before:
                     return False
                 before = self._arrivals  # its answer lies behind much else
-            return done.exception() is None
+            done.result()
+            return True
         finally:
             done.cancel()
 
@@ -506,7 +533,7 @@ class BrokerBus(Bus):
 
     def _doubt(self, seconds: float) -> None:
         """Who is silent for now may be there: it has time to say so as long as a gone one has."""
-        self.peers.doubt(seconds, near=self.address >> WORKER_BITS if self._is_node_near else None)
+        self.peers.doubt(seconds)
 
     def _report(self, address: int, is_there: bool) -> None:
         if self._receiver is not None:

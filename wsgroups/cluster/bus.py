@@ -77,6 +77,10 @@ class Bus(ABC):
     def backlog(self) -> int:
         """Bytes that the bus has not taken yet."""
 
+    def backlog_to(self, destination: int) -> int:
+        """Bytes that the way to an address has not taken yet."""
+        return self.backlog
+
     @property
     def is_connected(self) -> bool:
         """False while the bus is away for a time, and what is sent waits."""
@@ -109,7 +113,10 @@ class Bus(ABC):
 
     @abstractmethod
     def subscribe(self, channel: bytes) -> None:
-        """Ask for what others publish on a channel: any bytes but none."""
+        """Ask for what others publish on a channel: any bytes but none.
+
+        What is asked for before the start is in force before others hear of this worker.
+        """
 
     @abstractmethod
     def unsubscribe(self, channel: bytes) -> None:
@@ -154,13 +161,23 @@ def describe_address(address: int) -> str:
     return f"worker {worker} of node {node}" if node else f"worker {worker}"
 
 
-async def room_on(bus: Bus) -> None:
-    """Wait until a bus is not so far behind that messages given to it now would be dropped."""
+async def room_on(bus: Bus, destination: int | None = None) -> None:
+    """Wait until a bus is not so far behind that messages given to it now would be dropped.
+
+    Args:
+        bus: which.
+        destination: the address that they are for; None: more than one.
+    """
     before = -1
     # Of many who wait, the first may fill it again. Where nothing has changed, the bus is gone.
-    while (behind := bus.backlog) >= OUTBOX_LIMIT // 2 and behind != before:
+    while (behind := backlog(bus, destination)) >= OUTBOX_LIMIT // 2 and behind != before:
         before = behind
         await bus.drain()
+
+
+def backlog(bus: Bus, destination: int | None = None) -> int:
+    """Bytes that a bus has not taken yet, on the way to an address, or on any."""
+    return bus.backlog if destination is None else bus.backlog_to(destination)
 
 
 def check_size(data: bytes) -> None:

@@ -119,7 +119,7 @@ class Following:
     def __init__(self, incarnation: int) -> None:
         self._incarnation = incarnation
         self._followed: dict[bytes | None, dict[int, _Followed]] = {}
-        self._passing: dict[tuple[bytes | None, int], None] = {}  # in the order in which they came
+        self._passing: dict[tuple[bytes | None, int], None] = {}  # who rested longest first
         self._open: dict[_Followed, int] = {}  # bytes of those that have parts, likewise
         self._in_parts = 0
 
@@ -198,15 +198,17 @@ class Following:
         state = senders.get(letter.sender)
         if state is None or state.identity != identity:
             self._drop(state)
-            is_known = channel is None and letter.epoch == self._incarnation
+            # Of those who come and go we may have forgotten how far they were.
+            is_known = channel is None and letter.epoch == self._incarnation and not is_passing
             begin = 1 if is_known else letter.number + after
             state = senders[letter.sender] = _Followed(identity, begin)
-            if is_passing:
-                self._let_pass(channel, letter.sender)
+        if is_passing:
+            self._let_pass(channel, letter.sender)
         return state
 
     def _let_pass(self, channel: bytes | None, sender: int) -> None:
-        """Follow one more of those that come and go, in place of the one that came first."""
+        """Follow one of those that come and go, in place of the one that rested longest."""
+        self._passing.pop((channel, sender), None)
         self._passing[channel, sender] = None
         if len(self._passing) > _MOST_PASSING:
             first, gone = next(iter(self._passing))
@@ -219,6 +221,12 @@ class Following:
             self._drop(state)
 
     def forget_sender(self, sender: int) -> None:
-        """It is gone for good."""
-        for senders in self._followed.values():
-            self._drop(senders.pop(sender, None))
+        """It is gone, it seems for good. Should it come back, it goes on counting what it sends us.
+
+        There are 65,536 of these at most.
+        """
+        for channel, senders in self._followed.items():
+            if channel is not None:
+                self._drop(senders.pop(sender, None))
+            elif sender in senders:
+                self._drop(senders[sender])

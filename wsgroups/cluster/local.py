@@ -42,7 +42,8 @@ class LocalBus(Bus):
         self._exchange = exchange
         self._inbox: Outbox[bytes] = Outbox(limit, len)
         self._told = 0
-        self._peers = Peers()
+        self._peers = Peers(near=0, is_alone=True)
+        self._early: set[bytes] = set()  # channels asked for before the start
         self._receiver: Receiver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -59,8 +60,12 @@ class LocalBus(Bus):
     async def start(self, receiver: Receiver) -> None:
         """As of `Bus`."""
         self._receiver, self._loop = receiver, asyncio.get_running_loop()
+        for channel in self._early:
+            self._exchange.subscribe(self, channel)
         if not self._exchange.join(self):
             self._receiver = None
+            for channel in self._early:
+                self._exchange.unsubscribe(self, channel)
             raise AddressTakenError(f"address {self.address} is taken on this bus")
 
     async def stop(self) -> None:
@@ -85,9 +90,12 @@ class LocalBus(Bus):
         """As of `Bus`."""
         if self._receiver is not None:
             self._exchange.subscribe(self, channel)
+        else:
+            self._early.add(channel)
 
     def unsubscribe(self, channel: bytes) -> None:
         """As of `Bus`."""
+        self._early.discard(channel)
         self._exchange.unsubscribe(self, channel)
 
     async def drain(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from nats.aio.client import Client
+from nats.errors import Error
 
 from wsgroups.cluster.session import (
     CONNECT_WITHIN,
@@ -21,6 +22,7 @@ from wsgroups.cluster.session import (
 logger = logging.getLogger("wsgroups")
 
 _NEVER = 1 << 30  # seconds
+_IN_A_TURN = 100  # messages that are handled before others have the loop
 
 
 class NatsSession(Session):
@@ -112,11 +114,23 @@ class _Client(Client):
         super().__init__()
         self.on_lost: Callable[[], None] = _nothing
         self._on_payload = on_payload
+        self._handled = 0
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any
     ) -> None:
         self._on_payload(bytes(subject), bytes(data))
+        self._handled += 1
+        if self._handled % _IN_A_TURN == 0:  # the library goes on with all that it has read
+            await asyncio.sleep(0)
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """The library leaves it to the server whether there is TLS."""
+        if initial_connection and not info.get("tls_required"):
+            assert self._current_server is not None
+            if self._current_server.uri.scheme == "tls":
+                raise Error("it offers no TLS; write nats:// if that is meant")
+        await super()._process_info(info, initial_connection)
 
     async def _process_op_err(self, e: Exception) -> None:
         self.on_lost()

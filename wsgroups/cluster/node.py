@@ -43,7 +43,7 @@ class NodeBus(Bus):
         on_note: Callable[[str], None] | None = None,
     ) -> None:
         self.address = address
-        self._peers = Peers()
+        self._peers = Peers(near=address >> WORKER_BITS)
         self._near = UnixBus(
             hub, address, since, peers=self._peers, on_lost=on_lost, on_note=on_note
         )
@@ -73,6 +73,10 @@ class NodeBus(Bus):
         """As of `Bus`: of the way that is further behind."""
         return max(self._near.backlog, self._far.backlog)
 
+    def backlog_to(self, destination: int) -> int:
+        """As of `Bus`: a broker that is behind holds up nothing within the node."""
+        return self._way_to(destination).backlog
+
     async def start(self, receiver: Receiver) -> None:
         """As of `Bus`. The broker may be away; it is looked for until it is there."""
         await self._near.start(receiver)
@@ -89,10 +93,11 @@ class NodeBus(Bus):
 
     def send(self, destination: int, data: bytes) -> None:
         """As of `Bus`; visitors are on the broker."""
+        self._way_to(destination).send(destination, data)
+
+    def _way_to(self, destination: int) -> Bus:
         is_near = destination >> WORKER_BITS == self.address >> WORKER_BITS
-        (self._near if is_near and not is_visitor(destination) else self._far).send(
-            destination, data
-        )
+        return self._near if is_near and not is_visitor(destination) else self._far
 
     def publish(self, channel: bytes, data: bytes) -> None:
         """As of `Bus`."""

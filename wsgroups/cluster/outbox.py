@@ -20,11 +20,13 @@ class Outbox(Generic[Item]):
     Attributes:
         size: bytes that wait.
         dropped: messages that had to go.
+        added: messages that were put into it, of all time.
     """
 
     def __init__(self, limit: int, size_of: Callable[[Item], int]) -> None:
         self.size = 0
         self.dropped = 0
+        self.added = 0
         self._limit = limit
         self._size_of = size_of
         self._items: deque[Item] = deque()
@@ -42,6 +44,7 @@ class Outbox(Generic[Item]):
             items = self._items
             was_empty = not items
             items.append(item)
+            self.added += 1
             self.size += self._size_of(item)
             limit = self._limit if makes_room else 2 * self._limit
             if self.size > limit:
@@ -49,6 +52,12 @@ class Outbox(Generic[Item]):
                     self.size -= self._size_of(items.popleft())
                     self.dropped += 1
             return was_empty
+
+    @property
+    def gone(self) -> int:
+        """How many messages have been taken or dropped."""
+        with self._lock:
+            return self.added - len(self._items)
 
     def take(self, size: int) -> list[Item]:
         """Remove and return the oldest messages, up to about so many bytes."""

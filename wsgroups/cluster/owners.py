@@ -59,7 +59,7 @@ class Owners:
             return SendResult.GONE
         if len(data) > LARGEST_MESSAGE - OVERHEAD:
             return SendResult.DROPPED
-        await room_on(self._bus)
+        await room_on(self._bus, id >> SEQUENCE_BITS)
 
         def send(token: int) -> None:
             message = One(what, id, data, flags, key, token, self._bus.address)
@@ -73,7 +73,7 @@ class Owners:
 
     async def _settle_doubt(self, address: int) -> None:
         """Wait until it is known if a worker is there, unless the broker is away."""
-        while 0 < (doubtful := self._bus.peers.settles_in(address)) < ANSWER_WITHIN:
+        while 0 < (doubtful := self._bus.peers.settles_in(address)) < ANSWER_WITHIN:  # noqa: ASYNC110
             await asyncio.sleep(doubtful)
 
     async def ask(self, send: Callable[[int], None]) -> Any:

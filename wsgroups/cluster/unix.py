@@ -50,7 +50,8 @@ class UnixBus(Bus):
         self._limit = limit
         self._on_lost = on_lost
         self._on_note = on_note
-        self._peers = peers if peers is not None else Peers()
+        self._peers = peers if peers is not None else Peers(near=0, is_alone=True)
+        self._early: set[bytes] = set()  # channels asked for before the start
         self._link: WorkerLink | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -80,6 +81,8 @@ class UnixBus(Bus):
         )
         self._link = link
         link.tell(frames.peer(self.address, self.since))
+        for channel in self._early:
+            link.set_interest(channel, True)
         try:
             await link.sync()
         except BaseException as error:
@@ -127,11 +130,15 @@ class UnixBus(Bus):
         """As of `Bus`."""
         if self._link is not None:
             self._link.set_interest(channel, True)
+        else:
+            self._early.add(channel)
 
     def unsubscribe(self, channel: bytes) -> None:
         """As of `Bus`."""
         if self._link is not None:
             self._link.set_interest(channel, False)
+        else:
+            self._early.discard(channel)
 
     def note(self, text: str) -> None:
         """Tell whoever keeps the hub something. In the loop's thread."""
@@ -230,6 +237,12 @@ class WorkerLink(Link):
     def missed(self, count: int) -> None:
         """Tell of what this worker has lost itself."""
         logger.warning("the hub is behind: %d messages to other workers are lost", count)
+        self._lost(count)
+
+    def _lost(self, count: int) -> None:
+        """What `sync` waits for may be among what is lost; a second answer does no harm."""
+        for token in self._syncing:
+            self.put(frames.number(Kind.SYNC, token))
         self._receiver.gap(count)
 
     def closed(self) -> None:
@@ -263,7 +276,7 @@ class WorkerLink(Link):
             if done is not None and not done.done():
                 done.set_result(None)
         elif kind == Kind.GAP:
-            self._receiver.gap(frames.number_of(frame))
+            self._lost(frames.number_of(frame))
         elif kind == Kind.NOTE:
             if self._on_note is not None:
                 self._on_note(frame[5:].decode("utf-8", "replace"))

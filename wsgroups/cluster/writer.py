@@ -61,7 +61,9 @@ class Writer:
         self._thread = 0
         self._wake = asyncio.Event()
         self._is_busy = False
-        self._is_idle = asyncio.Event()
+        self._begun = 0  # turns of `run`
+        self._written = 0  # messages, those that were dropped among them
+        self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def size(self) -> int:
@@ -107,10 +109,17 @@ class Writer:
             self.call(self._wake.set)
 
     async def drain(self) -> None:
-        """Wait until all is written, or the session is over."""
+        """Wait until all that is there to be written is, or the session is over.
+
+        What comes meanwhile is not waited for: it may come without end.
+        """
+        message, turn = self._outbox.added, self._begun
         while self.session is not None and (self._is_busy or self.size or self._interest):
-            self._is_idle.clear()
-            await self._is_idle.wait()
+            if self._begun > turn + 1 and self._written >= message:
+                break
+            done = asyncio.get_running_loop().create_future()
+            self._waiters.append(done)
+            await done
 
     def tell_dropped(self) -> None:
         """Tell of what had no room since this was done last."""
@@ -135,7 +144,7 @@ class Writer:
         window = _Window(session, self._wake)
         try:
             while not session.lost.done():
-                self._wake.clear()
+                self._begin_turn()
                 await self._ask(session)
                 self.tell_dropped()
                 await self.write_first(session)
@@ -144,17 +153,30 @@ class Writer:
                     if self.size:
                         continue
                 self._is_busy = False
-                self._is_idle.set()
+                self._release_waiters()
                 await self._wake.wait()
-                self._is_busy = True
         finally:
             window.close()
 
     def close(self) -> None:
         """The session is over."""
         self.session = None
-        self._is_idle.set()
+        self._release_waiters()
         self._wake.set()
+
+    def _begin_turn(self) -> None:
+        """All that was taken in the turn before is with the broker."""
+        self._wake.clear()
+        self._is_busy = True
+        self._begun += 1
+        self._written = self._outbox.gone
+        self._release_waiters()
+
+    def _release_waiters(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for done in waiters:
+            if not done.done():
+                done.set_result(None)
 
     async def _ask(self, session: Session) -> None:
         added, removed = self._apply_interest()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from wsgroups.cluster.bus import LARGEST_MESSAGE, OUTBOX_LIMIT, Bus
+from wsgroups.cluster.bus import LARGEST_MESSAGE, OUTBOX_LIMIT, Bus, backlog
 from wsgroups.cluster.changes import GUARD
 from wsgroups.cluster.channels import NEWS, TOPIC, name_of
 from wsgroups.cluster.describing import (
@@ -86,7 +86,10 @@ class Elsewhere:
 
     def status(self, id: int) -> SocketStatus:
         """Say what an id is that no live socket of this process has."""
-        return sequence.status(id, self._bus.peers.known)
+        status = sequence.status(id, self._bus.peers.known)
+        if status is SocketStatus.UNKNOWN_NODE and self._owners.may_live(id):
+            return SocketStatus.ELSEWHERE  # of a worker that we may hear of any moment
+        return status
 
     def send(
         self, id: int, is_binary: bool, data: bytes, flags: int = 0, key: Key = None
@@ -94,10 +97,11 @@ class Elsewhere:
         """Send a message to the worker that has the socket."""
         if not self._owners.may_live(id):
             return SendResult.GONE
-        if not self._has_room(data):
+        destination = id >> SEQUENCE_BITS
+        if not _fits(len(data) + OVERHEAD) or not self._has_room(destination):
             return SendResult.DROPPED
         message = encode_one(One(BINARY if is_binary else TEXT, id, data, flags, key))
-        self._bus.send(id >> SEQUENCE_BITS, message)
+        self._bus.send(destination, message)
         return SendResult.QUEUED
 
     def disconnect(self, id: int, payload: bytes) -> None:
@@ -118,11 +122,12 @@ class Elsewhere:
         self, channel: bytes, is_binary: bool, data: bytes, excluded: Collection[int], key: Key
     ) -> None:
         """Send a message to the members of a set in all other workers that have some."""
-        if self._has_room(data):
-            # Those left out here are nobody's business there.
-            far = tuple(id for id in excluded if id >> SEQUENCE_BITS != self._bus.address)
-            what = BINARY if is_binary else TEXT
-            self._bus.publish(channel, encode_many(Many(what, data, far, key)))
+        # Those left out here are nobody's business there.
+        far = tuple(id for id in excluded if id >> SEQUENCE_BITS != self._bus.address)
+        message = encode_many(Many(BINARY if is_binary else TEXT, data, far, key))
+        if _fits(len(message)):
+            self._has_room()  # if there is still none, the bus drops the oldest and tells of it
+            self._bus.publish(channel, message)
 
     def close(self, channel: bytes, payload: bytes) -> None:
         """Close the members of a set in all other workers."""
@@ -152,20 +157,16 @@ class Elsewhere:
         for channel in changed:
             (self._bus.subscribe if self._set_of(channel) else self._bus.unsubscribe)(channel)
 
-    def _has_room(self, data: bytes) -> bool:
-        """False when a message is too large, or the bus so far behind that it would be lost.
+    def _has_room(self, destination: int | None = None) -> bool:
+        """False when the bus is so far behind that something would be lost.
 
         A plain thread waits a moment first. A loop has others to serve, and may `drain`.
         """
-        if len(data) > LARGEST_MESSAGE - OVERHEAD:
-            logger.warning(
-                "a message of %d bytes is too large for other workers, which take 64 MiB", len(data)
-            )
-            return False
-        if self._bus.backlog < OUTBOX_LIMIT // 2 or asyncio._get_running_loop() is not None:
-            return True
-        until = time.monotonic() + _PATIENCE
-        while self._bus.backlog >= OUTBOX_LIMIT // 2:
+        until = 0.0
+        while backlog(self._bus, destination) >= OUTBOX_LIMIT // 2:
+            if asyncio._get_running_loop() is not None:
+                return True
+            until = until or time.monotonic() + _PATIENCE
             if time.monotonic() > until:
                 return False
             time.sleep(0.001)
@@ -216,7 +217,6 @@ class Elsewhere:
     def came(self, address: int) -> None:
         """A worker is there."""
         self._handle.roster.came(address)
-        self._handle.telling.came()
 
     def left(self, address: int) -> None:
         """A worker has ended."""
@@ -242,6 +242,15 @@ class Elsewhere:
         if is_room:
             return self._handle.find_room(name)
         return self._handle.groups.get((port, name))
+
+
+def _fits(size: int) -> bool:
+    """False, and a line in the log, for a message of so many bytes that no bus takes."""
+    if size > LARGEST_MESSAGE:
+        logger.warning(
+            "a message of %d bytes is too large for other workers, which take 64 MiB", size
+        )
+    return size <= LARGEST_MESSAGE
 
 
 def _largest(counts: dict[str, int]) -> dict[str, int]:

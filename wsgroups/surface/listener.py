@@ -70,5 +70,13 @@ class Listener(Generic[Event]):
             result = self._function(event)
             if isinstance(result, Awaitable):
                 await result
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if ends_task(error):
+                raise
             logger.error("%s failed with %.200r", self._what, event, exc_info=error)
+
+
+def ends_task(error: BaseException) -> bool:
+    """True for a CancelledError that is meant for this task, not for what it has waited for."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wsgroups.closing import CloseInfo, Side
 from wsgroups.connection.connection import Handler
 from wsgroups.connection.stream import current_socket
-from wsgroups.surface.listener import Spawn
+from wsgroups.surface.listener import Spawn, ends_task
 from wsgroups.surface.websocket import WebSocket, orphan_socket
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ async def _call(group: Group, ws: WebSocket) -> None:
         return
     try:
         await _finish(handler.function(ws))
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
+        if ends_task(error):
+            raise
         logger.error("socket %d of group %a: handler failed", ws.id, group.name, exc_info=error)
         if group.core.error is None:
             return

@@ -74,8 +74,6 @@ class Roster:
             self._presence.add_room(room, function)
             self._rooms.observe(self._label_room)
         self._rearranged()
-        if self._bus is not None:
-            self._bus.subscribe(NEWS)
 
     def arrange(self, group: Group) -> None:
         """Have a group that is new or has changed note what is wanted of it."""
@@ -117,6 +115,8 @@ class Roster:
         """Have more or less guarded than before."""
         if self._ward is not None:
             self._ward.want(bool(self._guarded) or self._presence.is_wanted)
+        if self._bus is not None and self._presence.is_wanted:
+            self._bus.subscribe(NEWS)
 
     # --- looking at it ----------------------------------------------------------------------
 
@@ -221,8 +221,6 @@ class Roster:
     def came(self, address: int) -> None:
         """A worker is there."""
         if self._bus is not None and self._ward is not None:
-            if self._presence.is_wanted:
-                self._bus.subscribe(NEWS)
             self._ward.came(address)
 
     def left(self, address: int) -> None:

@@ -42,14 +42,10 @@ class Telling:
             self._bus.subscribe(topic_channel(topic))
 
     def join(self, bus: Bus) -> None:
-        """Tell on a bus, and hear what is told there from the time on that somebody `came`."""
+        """Tell on a bus that is about to be started, and hear what is told there."""
         self._bus = bus
-
-    def came(self) -> None:
-        """A worker is there."""
-        if self._bus is not None:
-            for topic in self._listeners:
-                self._bus.subscribe(topic_channel(topic))
+        for topic in self._listeners:
+            bus.subscribe(topic_channel(topic))
 
     def leave(self) -> None:
         """Hear nothing any more."""
