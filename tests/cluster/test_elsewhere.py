@@ -39,6 +39,7 @@ from wsgroups.cluster.messages import (
     encode_many,
     encode_one,
 )
+from wsgroups.errors import DuplicateHandlerError, HandlerSignatureError
 from wsgroups.ids import SEQUENCE_BITS, sequence
 
 OTHER = 5  # the other worker's address
@@ -162,6 +163,24 @@ async def test_nobody_is_dead_who_may_have_come_a_moment_ago(world: World) -> No
     assert another_node.status.name == "UNKNOWN_NODE"
     assert another_node.is_dead()
     assert another_node.send("x") is SendResult.GONE
+
+
+async def test_the_application_is_told_what_is_lost(world: World) -> None:
+    counts: list[int] = []
+
+    @world.handle.messages_lost()
+    async def on_lost(count: int) -> None:
+        await asyncio.sleep(0)
+        counts.append(count)
+
+    with pytest.raises(DuplicateHandlerError, match="messages_lost has a function already"):
+        world.handle.messages_lost()(on_lost)
+    with pytest.raises(HandlerSignatureError):
+        Handle().messages_lost()(lambda: None)
+    world.bus._inbox._limit = 1000
+    for _ in range(5):
+        world.other.send(world.bus.address, encode_one(One(TEXT, sequence.next(), b"x" * 900)))
+    await until(lambda: counts == [4])
 
 
 async def test_whoever_wants_to_know_is_told(world: World) -> None:

@@ -213,6 +213,7 @@ class Elsewhere:
         """The bus has lost something."""
         self.lost += count
         self._handle.roster.gap()
+        self._handle.telling.lost(count)
 
     def came(self, address: int) -> None:
         """A worker is there."""

@@ -16,7 +16,7 @@ from wsgroups.server.running import run
 from wsgroups.surface.elsewhere import Elsewhere
 from wsgroups.surface.endpoint import Endpoint
 from wsgroups.surface.group import Group
-from wsgroups.surface.handlers import Kind, presence_handler, worker_message_handler
+from wsgroups.surface.handlers import Kind, listener_handler
 from wsgroups.surface.rooms import Rooms
 from wsgroups.surface.roster import Roster
 from wsgroups.surface.routing import Router
@@ -211,7 +211,7 @@ class Handle:
             raise TypeError('presence takes the name of a group, or room="name"')
 
         def register(function: Function) -> Function:
-            self.roster.listen(presence_handler(function), group, room)
+            self.roster.listen(listener_handler(function, "(event)"), group, room)
             return function
 
         return register
@@ -228,7 +228,24 @@ class Handle:
         """
 
         def register(function: Function) -> Function:
-            self.telling.listen(topic, worker_message_handler(function))
+            self.telling.listen(topic, listener_handler(function, "(value)"))
+            return function
+
+        return register
+
+    def messages_lost(self) -> Callable[[Function], Function]:
+        """Register a function `(count)`, called when messages from or to other workers are lost.
+
+        0 says that the way to other nodes is cut; how many that has cost is told when it is known.
+        An `async def` function is awaited before it is called with the next count.
+
+        Raises:
+            DuplicateHandlerError: when there is one.
+            HandlerSignatureError: when the function cannot be called so.
+        """
+
+        def register(function: Function) -> Function:
+            self.telling.listen_for_losses(listener_handler(function, "(count)"))
             return function
 
         return register

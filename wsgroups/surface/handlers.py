@@ -60,23 +60,17 @@ def event_handler(function: Callable[..., Any]) -> Handler:
     return Handler(function, is_async=is_async(function), takes_message=False)
 
 
-def presence_handler(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that takes `(event,)`.
+def listener_handler(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
+    """Return a function that takes one argument.
+
+    Args:
+        function: what is registered.
+        signature: how it is called, `(event)` for example.
 
     Raises:
-        HandlerSignatureError: when it does not.
+        HandlerSignatureError: when it takes none, or more.
     """
-    _positional(function, 1, "(event)")
-    return function
-
-
-def worker_message_handler(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that takes `(value,)`.
-
-    Raises:
-        HandlerSignatureError: when it does not.
-    """
-    _positional(function, 1, "(value)")
+    _positional(function, 1, signature)
     return function
 
 

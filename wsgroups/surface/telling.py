@@ -27,6 +27,7 @@ class Telling:
     def __init__(self, spawn: Spawn) -> None:
         self._spawn = spawn
         self._listeners: dict[str, Listener[Any]] = {}
+        self._losses: Listener[int] | None = None
         self._bus: Bus | None = None
 
     def listen(self, topic: str, function: Callable[[Any], Any]) -> None:
@@ -40,6 +41,16 @@ class Telling:
         self._listeners[topic] = Listener("worker message handler", function, self._spawn)
         if self._bus is not None:
             self._bus.subscribe(topic_channel(topic))
+
+    def listen_for_losses(self, function: Callable[[int], Any]) -> None:
+        """Register the function that is told how many messages are lost.
+
+        Raises:
+            DuplicateHandlerError: when there is one.
+        """
+        if self._losses is not None:
+            raise DuplicateHandlerError("messages_lost has a function already; it has one")
+        self._losses = Listener("handler of lost messages", function, self._spawn)
 
     def join(self, bus: Bus) -> None:
         """Tell on a bus that is about to be started, and hear what is told there."""
@@ -56,6 +67,12 @@ class Telling:
         data = json_of(value).encode()
         if self._bus is not None:
             self._bus.publish(topic_channel(topic), data)
+
+    def lost(self, count: int) -> None:
+        """So many messages from or to this worker are lost, whatever they were; as `Bus.gap`."""
+        if self._losses is not None:
+            self._losses.put(count)
+            self._losses.start()
 
     def heard(self, channel: bytes, data: bytes) -> None:
         """Another worker has told something."""

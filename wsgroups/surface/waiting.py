@@ -25,7 +25,7 @@ async def ping(connection: Connection | None, timeout: float | None) -> float:
         TimeoutError: when `timeout` seconds pass first.
     """
     if connection is None:
-        raise SocketGoneError("no ping: the socket is closed")
+        raise SocketGoneError("no ping: the socket is closed, or another worker's")
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[bool] = loop.create_future()
     payload = next(_numbers).to_bytes(8, "big")
