@@ -368,6 +368,13 @@ async def test_a_changed_policy_holds_for_live_sockets_at_once() -> None:
         assert await connection.closing() == (1008, "")
 
 
+def test_an_option_is_not_set_by_the_way() -> None:
+    group = quiet_handle().group("room")
+    with pytest.raises(AttributeError, match=r"write handle\.group\('room', max_message_size=5\)"):
+        group.max_message_size = 5
+    assert group.policy.max_message_size == 1 << 20
+
+
 async def test_a_changed_write_policy_holds_for_live_sockets() -> None:
     handle = quiet_handle()
     gate = Gate(handle)

@@ -61,6 +61,19 @@ class Group(SocketSet):
     def __repr__(self) -> str:
         return f"<Group {self.name!r} of {len(self)} sockets>"
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Options are changed all at once, so that they are checked.
+
+        Raises:
+            AttributeError: for an option.
+        """
+        if name in GroupPolicy.__dataclass_fields__:
+            raise AttributeError(
+                f"write handle.group({self.name!r}, {name}={value!r}); it also changes the sockets "
+                "that are open"
+            )
+        super().__setattr__(name, value)
+
     def add(self, socket: SupportsIndex) -> bool:
         """Refused: `send_upgrade` decides which group a socket is in, once.
 
