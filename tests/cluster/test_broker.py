@@ -582,6 +582,13 @@ def test_who_passes_by_often_is_not_taken_for_one_whose_messages_are_lost(
     assert take(0, 500) == 0  # forgotten: nobody knows how many there were
     assert take(0, 502) == 1
     assert len(following._passing) <= 4
+    # One that has turned out to be a worker stays.
+    worker = Letter(Kind.MESSAGE, 9, 9, 1, 1, 0, 1, b"x")
+    assert following.take(None, worker, is_passing=True) == (b"x", 0)
+    for number in range(2, 10):
+        assert following.take(None, worker._replace(number=number)) == (b"x", 0)
+        assert take(100 + number, 1) == 0
+    assert following.take(None, worker._replace(number=10)) == (b"x", 0)
 
 
 def test_who_comes_back_after_long_is_followed_from_where_it_was() -> None:

@@ -204,6 +204,8 @@ class Following:
             state = senders[letter.sender] = _Followed(identity, begin)
         if is_passing:
             self._let_pass(channel, letter.sender)
+        elif self._passing:  # a worker that we had not heard of yet, or not for long
+            self._passing.pop((channel, letter.sender), None)
         return state
 
     def _let_pass(self, channel: bytes | None, sender: int) -> None:
