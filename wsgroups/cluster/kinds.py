@@ -7,7 +7,7 @@ from typing import Protocol
 
 from wsgroups.cluster.broker import BrokerBus, OpenSession
 from wsgroups.cluster.bus import Bus
-from wsgroups.cluster.session import display
+from wsgroups.cluster.session import display, split_url
 from wsgroups.cluster.unix import UnixBus
 
 
@@ -83,7 +83,8 @@ def _path(url: str) -> str:
     path = url.removeprefix("unix:")
     path = path.removeprefix("//") if path.startswith("///") else path
     if not path or "\0" in path or path.startswith("//"):
-        raise ValueError(f"{url!r} names no path; write unix:/run/app/hub.sock")
+        meant = path.strip("/") if "\0" not in path else ""
+        raise ValueError(f"{url!r} names no path; write unix:/{meant or 'run/app/hub.sock'}")
     return path
 
 
@@ -96,6 +97,7 @@ def _broker(
     on_note: Callable[[str], None] | None,
 ) -> Bus:
     """A broker that goes away comes back; what can be lost for good is the address on it."""
+    split_url(url)  # first of all: which library it needs is the smaller question
     return BrokerBus(url, session_of(url), address, since, on_taken=on_lost)
 
 
@@ -114,9 +116,9 @@ def session_of(url: str) -> OpenSession:
         from wsgroups.cluster.redis import RedisSession
 
         return RedisSession.open
-    except ModuleNotFoundError as error:
+    except ModuleNotFoundError:
         raise ValueError(
-            f"{error.name!r} is not installed, which {url.partition(':')[0]}:// needs: "
+            f"{_PACKAGES[name]!r} is not installed, which {url.partition(':')[0]}:// needs: "
             f"pip install 'wsgroups[{name}]'"
         ) from None
 
@@ -128,5 +130,6 @@ _LIBRARIES = {
     "rediss": "redis",
     "valkey": "redis",
 }
+_PACKAGES = {"nats": "nats-py", "redis": "redis"}
 _KINDS: dict[str, Opener] = {"unix:": _unix, **{f"{name}:": _broker for name in _LIBRARIES}}
 _EXAMPLES = ("unix:/run/app/hub.sock", "nats://host:4222", "redis://host:6379")

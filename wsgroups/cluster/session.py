@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable
 from itertools import islice
 from typing import Any
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
 
 CONNECT_WITHIN = 2.0  # seconds
 _ANSWER_WITHIN = 6.0  # seconds for the broker to answer, before its connection is given up
 _AT_ONCE = 1000  # subjects in one command
+_OF_CLUSTERS = ("nats", "tls")  # schemes of URLs that may name several hosts
 _CLOSE_WITHIN = 0.2  # seconds; all that matters was confirmed before
 
 OnPayload = Callable[[bytes, bytes], None]
@@ -109,9 +111,11 @@ def split_url(url: str) -> tuple[str, str]:
     """Return the URL for the client library, and the application's name in `?app=`.
 
     Raises:
-        ValueError: for anything else behind the question mark.
+        ValueError: when the URL names no host, or a port that is none, or for anything else behind
+            the question mark. No message shows a part of the password.
     """
-    parts = urlsplit(url)
+    _check_hosts(url)
+    parts = _read(url)
     query = parse_qs(parts.query, keep_blank_values=True)
     app = query.pop("app", ["wsgroups"])[-1]
     if query:
@@ -121,7 +125,82 @@ def split_url(url: str) -> tuple[str, str]:
     return urlunsplit(parts._replace(query="")), app
 
 
+def _read(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # whose message may show the password
+        raise _unreadable(url) from None
+
+
+def _unreadable(url: str) -> ValueError:
+    what_to_do = "in a user or password write / as %2F, ? as %3F, # as %23, @ as %40 and : as %3A"
+    if _parts(url)[0] in _OF_CLUSTERS:  # nats-py takes them as they are written
+        what_to_do = "no user or password for NATS may have one of / ? # , in it"
+    return ValueError(f"{display(url)!r} cannot be read: {what_to_do}")
+
+
+def _check_hosts(url: str) -> None:
+    """Raise ValueError for a URL that leads nowhere: client libraries say that late, and oddly."""
+    scheme, mark, hosts, rest = _parts(url)
+    scheme = scheme if mark else scheme.partition(":")[0]
+    if "@" in rest:  # the host would be what is the user's name
+        raise _unreadable(url)
+    example = f"{scheme}://host:{4222 if scheme in _OF_CLUSTERS else 6379}"
+    for each in _list_of(scheme, hosts):
+        host, has_port = _host(each)
+        if not host or "," in host:
+            raise ValueError(f"{display(url)!r} names no host; write it like {example}")
+        if not has_port:
+            raise ValueError(
+                f"{display(url)!r}: the port of {host!r} must be a number, 1 to 65535; "
+                f"write it like {example}"
+            )
+
+
 def display(url: str) -> str:
-    """Return the URL without user and password, for messages."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+    """Return the URL without user, password and options, for messages.
+
+    In one that is malformed anything may be the password: what could be a part of it is left out.
+    """
+    if url.startswith("unix:"):
+        return url
+    scheme, mark, hosts, rest = _parts(url)
+    if not mark:
+        head, colon, _ = url.partition(":")
+        return url if "@" not in url else f"{head}:..." if colon else "..."
+    if "@" in rest:
+        return f"{scheme}://..."
+    given = _list_of(scheme, hosts)
+    last = max((place for place, each in enumerate(given) if "@" in each), default=-1)
+    shown = []
+    for place, each in enumerate(given):
+        if "@" in each or place > last:  # otherwise it may begin a password with a comma in it
+            host, has_port = _host(each)
+            shown.append(each.rpartition("@")[2] if has_port else host)
+    path = re.split(r"[?#]", rest, maxsplit=1)[0]
+    return f"{scheme}://{','.join(shown)}{path}"
+
+
+def _parts(url: str) -> tuple[str, str, str, str]:
+    """Return the scheme, `://` if it is there, users and hosts, and what stands behind them."""
+    scheme, mark, rest = url.partition("://")
+    hosts = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return scheme, mark, hosts, rest[len(hosts) :]
+
+
+def _list_of(scheme: str, hosts: str) -> list[str]:
+    """Return hosts, each with its user: elsewhere a comma is one of a password."""
+    return hosts.split(",") if scheme in _OF_CLUSTERS else [hosts]
+
+
+def _host(given: str) -> tuple[str, bool]:
+    """Return the host in `user:password@host:port`, and whether the port is one, or left out."""
+    try:
+        parts = urlsplit("//" + given.rpartition("@")[2])
+        host = parts.hostname or ""
+    except ValueError:  # brackets that belong to no address
+        return "", False
+    try:
+        return host, parts.port != 0
+    except ValueError:
+        return host, False
