@@ -259,6 +259,7 @@ def test_sockets_and_messages_are_logged_on_demand(
         ("app.py", "'app.py' is a file; name the module: 'app'"),
         ("./app.py:handle", "is a file; name the module: 'app'"),
         ("empty", "module 'empty' has no Handle; add 'handle = Handle()'"),
+        ("empty:handle", "attribute 'handle', and no Handle; add 'handle = Handle()'"),
         ("several", "several Handles; write 'several:one' or 'several:two'"),
     ],
 )

@@ -60,6 +60,21 @@ def test_a_group_has_its_name_and_is_the_same_each_time() -> None:
     assert "room" in repr(handle.group("room"))
 
 
+def test_a_name_is_a_string() -> None:
+    with pytest.raises(TypeError, match="the name of a group is a str, not int"):
+        Handle().group(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="the name of a group is a str, not int"):
+        Handle().websocket(5)(lambda message, ws: None)  # type: ignore[arg-type]
+
+
+def test_orphans_can_be_asked_for_where_they_are_handled() -> None:
+    handle = Handle()
+    handle.websocket_disconnect("chat", orphans=True)(lambda ws: None)
+    handle.websocket_disconnect("quiet")(lambda ws: None)
+    assert handle.group("chat").policy.orphans
+    assert not handle.group("quiet").policy.orphans
+
+
 async def test_a_socket_is_in_exactly_one_group() -> None:
     handle = quiet_handle()
     handle.websocket("other")(lambda message, ws: ws.send("other"))

@@ -133,6 +133,29 @@ def as_anything(message: Any, ws: WebSocket) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "frames"),
+    [("text", [TEXT]), ("binary", [BINARY]), ("both", [TEXT, BINARY]), ("json", [TEXT])],
+)
+async def test_json_is_decoded_from_the_frames_that_are_asked_for(
+    kind: Any, frames: list[int]
+) -> None:
+    handle = Handle()
+    Gate(handle)
+    handle.websocket("room", kind=kind)(as_dataclass)
+    async with serve(handle, port=0) as server:
+        for opcode in (TEXT, BINARY):
+            async with wire(server) as connection:
+                await connection.upgrade()
+                await connection.send(frame(opcode, b'{"x": 3}'))
+                if opcode in frames:
+                    assert await connection.frame() == (TEXT, b"[3,0]")
+                    await connection.send(frame(opcode, b'{"z": 3}'))
+                    assert (await connection.closing())[0] == 1007
+                else:
+                    assert (await connection.closing())[0] == 1003
+
+
+@pytest.mark.parametrize(
     ("function", "kind", "sent", "answer"),
     [
         (as_dict, None, b'{"a": [1, 2.5, null]}', b'{"a":[1,2.5,null]}'),

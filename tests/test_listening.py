@@ -198,6 +198,27 @@ async def test_a_server_that_is_too_busy_to_answer_is_not_taken_for_dead(tmp_pat
         assert path.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("app.py", "app.py: it is a file, not a socket; choose another path"),
+        ("folder", "folder: it is a directory, not a socket; choose another path"),
+        ("link", "link: it is a link to nothing, not a socket; choose another path"),
+        ("none/a.sock", "a.sock: No such file or directory; make the directory first"),
+        ("app.py/a.sock", "cannot listen on .*a.sock: Not a directory"),
+    ],
+)
+async def test_a_path_that_cannot_have_a_socket_says_why(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / "app.py").write_text("precious")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OSError, match=message):
+        await serve(hello(), uds=str(tmp_path / name)).start()
+    assert (tmp_path / "app.py").read_text() == "precious"
+
+
 # --- inherited sockets ----------------------------------------------------------------------
 
 

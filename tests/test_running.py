@@ -1,6 +1,7 @@
 """Signals where the loop cannot handle them itself, as on Windows."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -8,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVarTuple
 
-from tests.support import Program
+import pytest
+
+from tests.support import Program, quiet_handle
 from wsgroups.server.running import _on_signal
 
 Arguments = TypeVarTuple("Arguments")
@@ -46,6 +49,16 @@ def test_a_thread_may_serve_without_signals(tmp_path: Path) -> None:
     with Program("-c", SERVING, str(port), cwd=tmp_path) as program:
         assert program.wait() == 0
         assert program.output.strip() == "served"
+
+
+async def test_where_a_loop_runs_it_is_told_what_to_do_there(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    for config in ({}, {"workers": 2}):
+        with pytest.raises(RuntimeError, match="use `async with wsgroups.serve"):
+            quiet_handle().run(port=0, **config)
+    gc.collect()
+    assert not [each for each in recwarn if "never awaited" in str(each.message)]
 
 
 def test_a_loop_without_signal_handlers_hears_signals_all_the_same() -> None:

@@ -44,6 +44,13 @@ def _octal(text: str) -> int:
         raise ValueError(f"{text!r} is no octal number, such as 660") from None
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+
+
 def _descriptor(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
@@ -226,7 +233,7 @@ class ServerConfig:
         "what joins nodes, nats://host or redis://host; or unix:/path for scripts of this host",
     )
     node: int | None = option(
-        None, "this node's number on the bus, 0 to 1023; None: any free one", int
+        None, "this node's number on the bus, 1 to 1023; None: any free one", _whole
     )
     health_path: str | None = option(None, "path that tells whether all is well; None: nowhere")
     reuse_port: bool = option(False, "let other processes listen on the same port (SO_REUSEPORT)")
@@ -328,12 +335,20 @@ class ServerConfig:
             _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         _require(0 <= self.port <= 65535, "port", "0 to 65535", self.port)
         path = self.health_path
-        _require(path is None or path.startswith("/"), "health_path", "a path, or None", path)
+        if path is not None and not path.startswith("/"):
+            raise ValueError(f'health_path must begin with "/": "/{path}"')
         _require(1 <= self.workers <= 32, "workers", "1 to 32", self.workers)
-        _require(self.node is None or 0 <= self.node < 1024, "node", "0 to 1023", self.node)
-        _require(self.node is None or self.bus is not None, "node", "None without a bus", self.node)
+        self._check_node()
         for name in ("handshake_timeout", "keep_alive_timeout", "drain_timeout"):
             _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+
+    def _check_node(self) -> None:
+        """Refuse a number where none is needed, and 0, which stands for a node that is alone."""
+        if self.node is None:
+            return
+        if self.bus is None or self.bus.startswith("unix:"):
+            raise ValueError("node needs a bus with a broker, nats://... or redis://...")
+        _require(1 <= self.node < 1024, "node", "1 to 1023", self.node)
 
     def _check_sockets(self) -> None:
         """Refuse descriptors that are none, and options that say two things about one socket."""

@@ -31,8 +31,21 @@ def test_the_number_of_workers_has_bounds(workers: int) -> None:
 
 
 def test_a_health_path_is_a_path() -> None:
-    with pytest.raises(ValueError, match="health_path must be a path"):
+    with pytest.raises(ValueError, match='health_path must begin with "/": "/health"'):
         ServerConfig(health_path="health")
+
+
+@pytest.mark.parametrize("bus", [None, "unix:/run/app/hub.sock"])
+def test_a_node_number_is_for_those_with_a_broker(bus: str | None) -> None:
+    with pytest.raises(ValueError, match="node needs a bus with a broker"):
+        ServerConfig(node=7, bus=bus)
+
+
+@pytest.mark.parametrize("node", [-1, 0, 1024])
+def test_a_node_number_is_one_that_a_node_can_have(node: int) -> None:
+    with pytest.raises(ValueError, match="node must be 1 to 1023"):
+        ServerConfig(node=node, bus="nats://host")
+    ServerConfig(node=1023, bus="nats://host")
 
 
 async def test_a_server_in_a_loop_is_one_process() -> None:

@@ -190,6 +190,7 @@ def test_what_an_orphans_handler_raises_goes_to_the_error_handler() -> None:
         line = f"failed {first.id} {second.pid} failing CLOSED 1006 a slip"
         clients.until(lambda: line in running.output)
         stop(running, clients)
+        assert "group 'failing': 1 socket is lost with its worker" in running.output
         assert running.output.count(f"socket {first.id} of group 'failing': handler failed") == 1
         assert running.output.count(f"failed {first.id} ") == 1
         assert running.output.count(f"failed {second.id} {second.pid} failing CLOSED 1001") == 1

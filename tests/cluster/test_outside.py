@@ -114,6 +114,8 @@ async def test_what_cannot_be_sent_is_refused_as_by_a_socket(cluster: Cluster) -
         await cluster.send("chat", "x")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="name of a group"):
         cluster.group(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not NoneType; leave it out"):
+        await cluster.group("room").send("x", exclude=None)  # type: ignore[arg-type]
 
 
 async def test_a_worker_that_stands_still_leaves_it_queued(

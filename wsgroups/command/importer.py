@@ -76,6 +76,8 @@ def _only_handle(module: ModuleType) -> Handle:
 def _no_attribute(module: ModuleType, attribute: str) -> str:
     names = _handles(module)
     message = f"module '{module.__name__}' has no attribute '{attribute}'"
+    if not names:
+        return f"{message}, and no Handle; add 'handle = Handle()'"
     if len(names) == 1:
         return f"{message}; it has '{names[0]}'"
-    return message + did_you_mean(attribute, names or list(vars(module)))
+    return message + did_you_mean(attribute, names)

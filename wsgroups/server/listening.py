@@ -203,7 +203,7 @@ def open_unix_socket(
     Raises:
         OSError: with the path in its message.
     """
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
             os.unlink(path)  # left behind by a server that was killed
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -216,17 +216,35 @@ def open_unix_socket(
         sock.setblocking(False)
     except OSError as error:
         Listening([sock], file).close()
-        raise OSError(error.errno, f"cannot listen on {path}: {_explained(error)}") from None
+        raise OSError(error.errno, f"cannot listen on {path}: {_explained(error, path)}") from None
     return Listening([sock], file)
 
 
-def _explained(error: OSError) -> str:
+def _explained(error: OSError, path: str) -> str:
     """What went wrong, with a hint where the kernel's words leave one at a loss."""
     if error.filename is not None and error.errno == errno.EPERM:
         return "only root may give the socket to another user or a group it is not in itself"
     if error.errno == errno.EADDRINUSE:
-        return f"{error.strerror}; another program listens there, or the file is no socket"
+        kind = _kind_of_file(path)
+        if kind is not None:
+            return f"it is {kind}, not a socket; choose another path"
+        return f"{error.strerror}; another program listens there"
+    if error.errno == errno.ENOENT:
+        return f"{error.strerror}; make the directory first"
     return error.strerror or str(error)
+
+
+def _kind_of_file(path: str) -> str | None:
+    """What there is at a path; None for a socket, and for nothing any more."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return "a link to nothing" if os.path.islink(path) else None
+    except OSError:
+        return None
+    if stat.S_ISSOCK(mode):
+        return None
+    return "a directory" if stat.S_ISDIR(mode) else "a file"
 
 
 def _answers(path: str) -> bool:

@@ -49,9 +49,14 @@ def run(app: Runnable, *, on_start: Callable[[Server], None] | None = None, **co
 
     Raises:
         OSError: when the address cannot be had, or a file of `ssl_...` not be read.
+        RuntimeError: where a loop runs already.
         ValueError: for a value that cannot work, in such a file too.
         SystemExit: when the first worker could not start, with its exit code.
     """
+    if asyncio._get_running_loop() is not None:  # said before there is anything to be awaited
+        raise RuntimeError(
+            "a loop runs already: use `async with wsgroups.serve(handle, ...)` in it"
+        )
     open_standard_descriptors()
     if needs_supervisor(config):
         run_supervisor(config)

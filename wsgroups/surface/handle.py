@@ -111,7 +111,12 @@ class Handle:
             port: the group is for upgrades on this listening port, where it stands before the
                 one of the same name without a port.
             policy: GroupPolicy options, in force at once, for live sockets as well.
+
+        Raises:
+            TypeError: when the name is no string, or for an option that does not exist.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a group is a str, not {type(name).__name__}")
         group = self.groups.get((port, name))
         if group is None:
             label = group_channel(name, port)
@@ -137,8 +142,10 @@ class Handle:
 
         The first parameter's annotation says which: `str` text, `bytes` binary, `str | bytes` or
         none both; `dict`, `list`, a dataclass, a TypedDict or a msgspec or pydantic model JSON
-        text, decoded and checked (1007 when it does not fit). `kind` overrides it: `"text"`,
-        `"binary"`, `"both"`, `"json"`. With `port`, only for upgrades on that listening port.
+        text, decoded and checked (1007 when it does not fit). `kind` says otherwise which frames
+        are taken: `"text"`, `"binary"`, `"both"`; what is annotated as one of those JSON types is
+        decoded from them all the same. `"json"` decodes text whatever the annotation. With `port`,
+        only for upgrades on that listening port.
 
         Raises:
             DuplicateHandlerError: when that kind of message has a handler.
@@ -163,12 +170,18 @@ class Handle:
         return register
 
     def websocket_disconnect(
-        self, group: str, *, port: int | None = None
+        self, group: str, *, port: int | None = None, orphans: bool | None = None
     ) -> Callable[[Function], Function]:
-        """Register a function `(ws)`, called once for each upgrade when its socket has closed."""
+        """Register a function `(ws)`, called once for each upgrade when its socket has closed.
+
+        `orphans` sets that option of the group: also for the sockets of a worker that is killed.
+        """
 
         def register(function: Function) -> Function:
-            self.group(group, port=port).add_disconnect_handler(function)
+            found = self.group(group, port=port)
+            found.add_disconnect_handler(function)
+            if orphans is not None:
+                found.change(orphans=orphans)
             return function
 
         return register

@@ -156,13 +156,13 @@ def _wanted(
         raise HandlerSignatureError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
     if kind is None:
         kind = _kind_of(function, annotation)
-    if kind == "text":
-        return ("text",), None
+    # A function that wants a dict is given one, in whichever frame its JSON comes.
+    decode = _json_decoder(annotation) if kind == "json" or _is_json(annotation) else None
     if kind == "binary":
-        return ("binary",), None
+        return ("binary",), decode
     if kind == "both":
-        return ("text", "binary"), None
-    return ("text",), _json_decoder(annotation)
+        return ("text", "binary"), decode
+    return ("text",), decode
 
 
 def _kind_of(function: Callable[..., Any], annotation: Any) -> Kind:
@@ -175,7 +175,7 @@ def _kind_of(function: Callable[..., Any], annotation: Any) -> Kind:
     origin = typing.get_origin(annotation)
     if origin in (Union, types.UnionType) and set(typing.get_args(annotation)) == {str, bytes}:
         return "both"
-    if (origin or annotation) in (dict, list) or _is_model(annotation):
+    if _is_json(annotation):
         return "json"
     name = getattr(function, "__qualname__", repr(function))
     raise HandlerSignatureError(
@@ -184,6 +184,11 @@ def _kind_of(function: Callable[..., Any], annotation: Any) -> Kind:
         "str, bytes, str | bytes, dict, list, or with a dataclass, TypedDict, msgspec or pydantic "
         "model"
     )
+
+
+def _is_json(annotation: Any) -> bool:
+    """True for what a message is decoded for."""
+    return (typing.get_origin(annotation) or annotation) in (dict, list) or _is_model(annotation)
 
 
 def _is_model(annotation: Any) -> bool:

@@ -46,7 +46,9 @@ async def call_for(group: Group, ids: Collection[int], spawn: Spawn) -> None:
 
     As with other sockets, the handlers of different ones do not wait for one another.
     """
-    logger.warning("group %a: %d sockets are lost with their worker", group.name, len(ids))
+    count = len(ids)
+    lost = "1 socket is lost with its" if count == 1 else f"{count} sockets are lost with their"
+    logger.warning("group %a: %s worker", group.name, lost)
     for begun, id in enumerate(ids, 1):
         spawn(_call(group, orphan_socket(id, _LOST, group)))
         if begun % _AT_ONCE == 0:

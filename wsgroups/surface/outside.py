@@ -244,7 +244,7 @@ class ClusterSet:
         """
         is_binary, payload, checked = message_of(data, is_text, key)
         what = BINARY if is_binary else TEXT
-        await self._publish(Many(what, payload, tuple(ids_of(exclude)), checked))
+        await self._publish(Many(what, payload, _excluded(exclude), checked))
 
     async def send_json(self, value: Any, exclude: Excluded = (), key: Key = None) -> None:
         """Send `value` as JSON text (orjson) to every member; as `send`."""
@@ -390,6 +390,15 @@ def _checked(name: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"the name of a group or room is a str, not {type(name).__name__}")
     return name
+
+
+def _excluded(exclude: Excluded) -> tuple[int, ...]:
+    if not isinstance(exclude, SupportsIndex | Iterable):
+        raise TypeError(
+            f"exclude takes an id, or an iterable of ids, not {type(exclude).__name__}; "
+            "leave it out when all are meant"
+        )
+    return tuple(ids_of(exclude))
 
 
 def _refuse_loops() -> None:
