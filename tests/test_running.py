@@ -55,7 +55,7 @@ async def test_where_a_loop_runs_it_is_told_what_to_do_there(
     recwarn: pytest.WarningsRecorder,
 ) -> None:
     for config in ({}, {"workers": 2}):
-        with pytest.raises(RuntimeError, match="use `async with wsgroups.serve"):
+        with pytest.raises(RuntimeError, match="use `async with wsgroups"):
             quiet_handle().run(port=0, **config)
     gc.collect()
     assert not [each for each in recwarn if "never awaited" in str(each.message)]

@@ -1,6 +1,7 @@
 """`python -m wsgroups send`, `close` and `ls`, as one types them."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.cluster.workers import Visitor, children, one_of_each, service
+from tests.cluster.brokers import BROKERS
+from tests.cluster.workers import Visitor, children, kill, one_of_each, service
 from tests.faults.service import ROOT, Clients, Service
 from wsgroups.command.cli import main
 from wsgroups.command.sending import _shown
@@ -81,14 +83,53 @@ def test_a_number_is_the_id_of_a_socket(clients: Clients, run: Run) -> None:
         assert done.err == f"gone: there is no open socket {there.id}\n"
 
 
-def test_any_other_word_is_a_group(clients: Clients, run: Run) -> None:
+def test_any_other_word_is_a_group_or_a_room(clients: Clients, run: Run) -> None:
     members = one_of_each(clients, "chat", 2)
     done = run("send", "chat", "Hello!")
     assert (done.code, done.out, done.err) == (0, "sent: group chat, 2 sockets\n", "")
     assert [member.next() for member in members] == [b"Hello!", b"Hello!"]
     done = run("send", "caht", "Hello!")
-    assert (done.code, done.out) == (0, "")
-    assert done.err == "sent, but no socket is in group caht now; there are sockets in chat\n"
+    assert (done.code, done.out) == (1, "")
+    nobody = "no socket is in group or room caht now; did you mean 'chat'?\n"
+    assert done.err == f"sent, but {nobody}"
+    done = run("close", "caht")
+    assert (done.code, done.out, done.err) == (1, "", f"nothing to close: {nobody}")
+    done = run("send", "--room", "chat", "Hello!")
+    assert (done.code, done.err) == (1, "sent, but no socket is in room chat now\n")
+
+
+def test_a_name_that_only_a_room_has_is_the_rooms(clients: Clients, run: Run) -> None:
+    members = one_of_each(clients, "command", 2)
+    for member in members:
+        member.do("join", "lobby")
+    assert run("send", "lobby", "Hello!").out == "sent: room lobby, 2 sockets\n"
+    assert [member.next() for member in members] == [b"Hello!", b"Hello!"]
+    done = run("send", "lobb", "Hello!")
+    assert (done.code, done.out) == (1, "")
+    assert "group or room lobb now; did you mean 'lobby'?" in done.err
+    other = Visitor(clients, "lobby")
+    done = run("send", "lobby", "to the group")
+    assert done.out == "sent: group lobby, 1 socket; for the room of that name write --room lobby\n"
+    assert other.next() == b"to the group"
+    assert not any(member.peer.messages for member in members)
+    assert run("close", "--group", "lobby").out == "closing: group lobby, 1 socket\n"
+    clients.until(lambda: other.peer.ended)
+    assert run("close", "lobby").out == "closing: room lobby, 2 sockets\n"
+    clients.until(lambda: all(member.peer.ended for member in members))
+
+
+def test_who_does_not_answer_is_told_of(clients: Clients, run: Run) -> None:
+    first, second = one_of_each(clients, "chat", 2)
+    kill(second.pid, signal.SIGSTOP)
+    try:
+        done = run("send", "chat", "Hello!")
+        assert (done.code, done.err) == (0, "")
+        assert done.out == "sent: group chat, 1 socket; 1 worker did not answer\n"
+        done = run("close", "club")
+        assert (done.code, done.out) == (0, "closing: group club; 1 worker did not answer\n")
+    finally:
+        kill(second.pid, signal.SIGCONT)
+    assert [first.next(), second.next()] == [b"Hello!", b"Hello!"]
 
 
 def test_groups_of_any_name_and_rooms_are_named_by_options(clients: Clients, run: Run) -> None:
@@ -121,14 +162,19 @@ def test_text_comes_from_standard_input(clients: Clients, run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["send"], "to whom? Give an ID or a GROUP, or --room NAME, and the TEXT to send"),
+        (["send"], "to whom? Give an ID, a GROUP or a ROOM, and the TEXT to send"),
         (["send", "chat"], "there is no TEXT"),
         (["send", "--room", "lobby"], "there is no TEXT"),
         (["send", "chat", "Hello", "world"], 'put the TEXT in quotes: "Hello world"'),
         (["send", "--room", "a", "--group", "b", "x"], "--room and --group: it is one or the"),
         (["send", "chat", "x", "--bus", "hub.sock"], "'hub.sock' is no bus; write it like unix:"),
-        (["close"], "to whom? Give an ID or a GROUP, or --room NAME"),
-        (["close", "1", "2"], "one ID or GROUP at a time: what is '2'?"),
+        (["close"], "to whom? Give an ID, a GROUP or a ROOM"),
+        (["close", "1", "2"], "one ID, GROUP or ROOM at a time: what is '2'?"),
+        (["ls", "--bus", "redis://me:secret@127.0.0.1:abc"], "port of '127.0.0.1' must be a"),
+        (["ls", "--bus", "nats://"], "'nats://' names no host"),
+        (["sned", "chat", "hi"], "do you mean the command 'send'?"),
+        (["sned", "--room", "a", "hi"], "No such option '--room'; do you mean the command 'send'?"),
+        (["list"], "do you mean the command 'ls'?"),
         (["close", "chat", "--code", "5"], "close code 5 may not be sent"),
         (["ls", "x"], "unexpected extra argument"),
     ],
@@ -137,6 +183,7 @@ def test_what_makes_no_sense_is_explained(run: Run, arguments: list[str], messag
     done = run(*arguments)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
+    assert "secret" not in done.err
 
 
 def test_without_a_bus_it_is_asked_for(run: Run) -> None:
@@ -152,6 +199,24 @@ def test_without_a_server_it_says_how_to_start_one(run: Run, tmp_path: Path) -> 
         done = run(*arguments, "--bus", url)
         assert (done.code, done.out) == (3, "")
         assert f"no server keeps a bus at {url}; start it with --bus {url}" in done.err
+
+
+@pytest.mark.parametrize("kind", BROKERS)
+def test_without_a_worker_on_the_broker_it_asks_whether_it_is_the_right_one(
+    kind: str, run: Run
+) -> None:
+    with BROKERS[kind]() as broker:
+        url = broker.url.replace("//", "//me:secret@") if kind == "nats" else broker.url
+        for arguments in (["send", "chat", "x"], ["close", "chat"], ["ls"], ["ls", "--json"]):
+            done = run(*arguments, "--bus", f"{url}?app=shop")
+            assert (done.code, done.out) == (3, "")
+            assert f"no worker is on {broker.url} (application 'shop'); is that" in done.err
+        done = run("send", "--room", "lobby", "x", "--bus", url)
+        assert done.code == 3
+        assert "(application 'wsgroups')" in done.err
+        for id in (123456, 1 << 53 | 5):  # of no node, and of node 1
+            done = run("send", str(id), "x", "--bus", url)
+            assert (done.code, done.out) == (3, "")
 
 
 # --- close ----------------------------------------------------------------------------------
@@ -212,7 +277,8 @@ def test_ls_writes_json_for_programs(server: Service, clients: Clients, run: Run
 
 def test_help_leads_to_the_other_commands() -> None:
     text = CliRunner().invoke(main, ["--help"]).output
-    assert "python -m wsgroups send, close and ls" in " ".join(text.split())
+    for name in ("send", "close", "ls"):
+        assert f"python -m wsgroups {name} --help" in text.partition("Options:")[0]
     for name in ("send", "close", "ls"):
         result = CliRunner().invoke(main, [name, "--help"], prog_name="python -m wsgroups")
         assert result.exit_code == 0

@@ -11,6 +11,7 @@ import sys
 import typing
 from collections.abc import Callable
 from dataclasses import Field, fields
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -61,7 +62,7 @@ def _reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
 def _option(field: Field[Any], kind: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     name = "--" + field.name.replace("_", "-")
     if kind is bool:
-        return click.option(name, is_flag=True, help=field.metadata["help"] + ".")
+        return click.option(name, is_flag=True, help=_help(field))
     if typing.get_origin(kind) is typing.Literal:
         accepted: Any = click.Choice(typing.get_args(kind))
     else:
@@ -73,9 +74,23 @@ def _option(field: Field[Any], kind: Any) -> Callable[[Callable[..., None]], Cal
         type=accepted,
         multiple=field.default == (),
         default=field.default,
-        help=field.metadata["help"] + ".",
+        help=_help(field),
         show_default=field.default not in (None, ()),
     )
+
+
+def _help(field: Field[Any]) -> str:
+    """What an option is, for a terminal: nobody can write None there."""
+    text: str = field.metadata["help"]
+    return text.replace("None:", "if not given:") + "."
+
+
+def _as_flags(message: str) -> str:
+    """Return a message about an option with its name as it is written in a terminal."""
+    name, space, rest = message.partition(" ")
+    if name not in {field.name for field in fields(ServerConfig)}:
+        return message
+    return f"--{name.replace('_', '-')}{space}{rest.replace(' a bus ', ' a --bus ')}"
 
 
 class _WithCommands(click.Command):
@@ -91,10 +106,23 @@ class _WithCommands(click.Command):
         **extra: Any,
     ) -> click.Context:
         """Return what is to be done: `args[0]` may name another command."""
-        other = self.others.get(args[0]) if args else None
-        if other is None:
+        first = args[0] if args else ""
+        other = self.others.get(first)
+        if other is not None:
+            return other.make_context(f"{info_name} {first}", args[1:], parent, **extra)
+        try:
             return super().make_context(info_name, args, parent, **extra)
-        return other.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        except click.UsageError as error:
+            hint = self.meant(first)
+            if not hint:
+                raise
+            raise click.UsageError(error.message.rstrip(".") + hint, error.ctx) from None
+
+    @classmethod
+    def meant(cls, word: str) -> str:
+        """Return a hint when a word is nearly the name of another command."""
+        near = get_close_matches(word, cls.others, n=1)
+        return f"; do you mean the command {near[0]!r}?" if near else ""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Do it."""
@@ -104,8 +132,7 @@ class _WithCommands(click.Command):
 @click.command(
     cls=_WithCommands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="To send to the sockets of a server that runs with --bus: python -m wsgroups send, "
-    "close and ls, each with --help. An application in a file send.py is send:handle.",
+    epilog="An application in a file send.py is send:handle.",
 )
 @click.argument("target", metavar="MODULE[:HANDLE]")
 @_config_options
@@ -120,10 +147,14 @@ class _WithCommands(click.Command):
 @click.option("--reload", is_flag=True, help="Start anew whenever a Python file here changes.")
 @click.version_option(package_name="wsgroups")
 def main(target: str, log_level: str, reload: bool, **config: Any) -> None:
-    """Serve the application TARGET: a module, and the Handle in it.
+    """Serve an application: the HANDLE in a MODULE. Or send to one that is served with --bus.
 
-    Example: python -m wsgroups app:handle --port 8080
-    """
+    \b
+    python -m wsgroups app:handle --port 8080
+    python -m wsgroups send --help   to send to a socket, a group or a room
+    python -m wsgroups close --help  to close them
+    python -m wsgroups ls --help     to list workers, groups and rooms
+    """  # noqa: D301 - click looks for the character itself
     open_standard_descriptors()  # before the application opens anything
     _log_to_terminal(log_level)
     try:
@@ -136,13 +167,16 @@ def main(target: str, log_level: str, reload: bool, **config: Any) -> None:
                 raise click.UsageError("--bus and --reload: --reload starts one process")
             run_with_reload(sys.argv)
             return
+        ServerConfig(**config)  # which says what is wrong with it before the application is loaded
         if needs_supervisor(config):
             run_supervisor(config, _announce)
             return
         announce = None if is_worker() else _announce_server
         run(load(target), on_start=announce, **config)
-    except (TargetError, ValueError) as error:
-        raise click.UsageError(str(error)) from None
+    except TargetError as error:
+        raise click.UsageError(f"{error}{_WithCommands.meant(target)}") from None
+    except ValueError as error:
+        raise click.UsageError(_as_flags(str(error))) from None
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from None
 

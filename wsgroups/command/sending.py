@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
 
 import click
 from rich.console import Console
@@ -16,14 +17,31 @@ from rich.table import Table
 from rich.text import Text
 
 from wsgroups.closing import close_payload
+from wsgroups.cluster.session import display, split_url
 from wsgroups.enums import SendResult
-from wsgroups.errors import BusUnreachableError
+from wsgroups.errors import BusUnreachableError, did_you_mean
 from wsgroups.surface.outside import VARIABLE, BlockingCluster, BlockingSet, Cluster, WorkerInfo
 
-GONE, UNREACHABLE = 1, 3  # exit codes; 2 is click's, for a command that makes no sense
+GONE, UNREACHABLE = 1, 3  # exit codes; 2 is click's, for wrong usage
 
-Receiver: TypeAlias = "int | tuple[str, str]"
-"""An id, or "group" or "room" and its name."""
+_HEARD_WITHIN = 2.5  # seconds: on a broker each worker says every two that it is there
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A group or a room.
+
+    Attributes:
+        name: of the one or the other.
+        kind: `group` or `room`; None when whoever named it did not say.
+    """
+
+    name: str
+    kind: Literal["group", "room"] | None = None
+
+
+Receiver: TypeAlias = int | Named
+"""An id, or a group or room."""
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -37,16 +55,17 @@ _BUS = click.option(
     metavar="URL",
     envvar=VARIABLE,
     show_envvar=True,
-    help="The bus that the server was started with, unix:/run/app/hub.sock for example.",
+    help="The bus that the server was started with: unix:/run/app/hub.sock, nats://host:4222 or "
+    "redis://host:6379, for example.",
 )
-_ROOM = click.option("--room", metavar="NAME", help="To all sockets in this room.")
+_ROOM = click.option("--room", metavar="NAME", help="All sockets in this room.")
 _GROUP = click.option(
-    "--group", metavar="NAME", help="To all sockets of this group, whatever its name looks like."
+    "--group", metavar="NAME", help="All sockets of this group, whatever its name looks like."
 )
 
 
 @click.command(context_settings=_SETTINGS, options_metavar="[OPTIONS]")
-@click.argument("arguments", metavar="[ID|GROUP] TEXT", nargs=-1)
+@click.argument("arguments", metavar="[ID|GROUP|ROOM] TEXT", nargs=-1)
 @_ROOM
 @_GROUP
 @click.option("--binary", is_flag=True, help="Send the bytes as a binary message.")
@@ -54,16 +73,17 @@ _GROUP = click.option(
 def send(
     arguments: tuple[str, ...], room: str | None, group: str | None, binary: bool, bus: str | None
 ) -> None:
-    """Send TEXT to a socket, by its ID, or to all sockets of a GROUP or a room.
+    """Send TEXT to a socket, by its ID, or to all sockets of a GROUP or a ROOM.
 
     \b
     python -m wsgroups send 123456 "Hello!"        to the socket with that id
-    python -m wsgroups send chat "Hello!"          to the group "chat"
-    python -m wsgroups send --room lobby "Hello!"  to the room "lobby"
+    python -m wsgroups send chat "Hello!"          to the group or the room "chat"
+    python -m wsgroups send --room lobby "Hello!"  to the room "lobby" in any case
     date | python -m wsgroups send chat -          TEXT comes from standard input
 
-    From standard input a text loses the line break at its end. Behind `--` a TEXT may begin with a
-    dash. Exit codes: 0 sent, 1 not delivered, 2 wrong usage, 3 no server.
+    Where a group and a room of one name have sockets, the group is meant. From standard input a
+    text loses the line break at its end. Behind `--` a TEXT may begin with a dash. Exit codes:
+    0 sent, 1 nobody is there, 2 wrong usage, 3 no server.
     """  # noqa: D301 - click looks for the character itself
     receiver, rest = _receiver(arguments, room, group, "the TEXT to send")
     if not rest:
@@ -73,14 +93,21 @@ def send(
     data = _data(rest[0], binary)
     with _connected(bus) as cluster:
         if isinstance(receiver, int):
-            _tell(cluster.send(receiver, data), receiver, "delivered")
-        else:
+            _tell(cluster, bus, cluster.send(receiver, data), receiver, "delivered")
+            return
+        if receiver.kind is not None:  # nothing has to be known before
             _set(cluster, receiver).send(data)
-            _tell_set(cluster, receiver, "sent")
+        found = _found(_workers(cluster, bus), receiver)
+        if receiver.kind is None:
+            _set(cluster, found.receiver).send(data)
+    if not found.sockets and found.is_all:
+        click.echo(f"sent, but {found.nobody()}", err=True)
+        sys.exit(GONE)
+    click.echo(f"sent: {found.text()}")
 
 
 @click.command(context_settings=_SETTINGS, options_metavar="[OPTIONS]")
-@click.argument("arguments", metavar="[ID|GROUP]", nargs=-1)
+@click.argument("arguments", metavar="[ID|GROUP|ROOM]", nargs=-1)
 @_ROOM
 @_GROUP
 @click.option("--code", default=1000, show_default=True, help="Close code.")
@@ -94,44 +121,49 @@ def close(
     reason: str | None,
     bus: str | None,
 ) -> None:
-    """Close a socket, by its ID, or all sockets of a GROUP or a room.
+    """Close a socket, by its ID, or all sockets of a GROUP or a ROOM.
 
     \b
     python -m wsgroups close 123456
     python -m wsgroups close chat --code 1001 --reason "Back at noon."
     python -m wsgroups close --room lobby
 
-    Exit codes: 0 closing, 1 there is no such socket, 2 wrong usage, 3 no server.
+    Where a group and a room of one name have sockets, the group is meant. Exit codes: 0 closing,
+    1 there is nothing to close, 2 wrong usage, 3 no server.
     """  # noqa: D301 - as above
     receiver, rest = _receiver(arguments, room, group, "")
     if rest:
-        raise click.UsageError(f"one ID or GROUP at a time: what is {rest[0]!r}?")
+        raise click.UsageError(f"one ID, GROUP or ROOM at a time: what is {rest[0]!r}?")
     try:
         close_payload(code, reason)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     with _connected(bus) as cluster:
         if isinstance(receiver, int):
-            _tell(cluster.close(receiver, code, reason), receiver, "closing")
-        else:
-            _tell_set(cluster, receiver, "closing")
-            _set(cluster, receiver).close(code, reason)
+            _tell(cluster, bus, cluster.close(receiver, code, reason), receiver, "closing")
+            return
+        found = _found(_workers(cluster, bus), receiver)
+        if not found.sockets and found.is_all:
+            click.echo(f"nothing to close: {found.nobody()}", err=True)
+            sys.exit(GONE)
+        _set(cluster, found.receiver).close(code, reason)
+    click.echo(f"closing: {found.text()}")
 
 
 @click.command(context_settings=_SETTINGS)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 @_BUS
 def ls(as_json: bool, bus: str | None) -> None:
-    """List the workers of a server, their groups and rooms, and how many sockets those have."""
+    """List the workers of a server, their groups and rooms, and how many sockets those have.
+
+    Exit codes: 0 listed, 2 wrong usage, 3 no server.
+    """
     with _connected(bus) as cluster:
-        workers = cluster.workers()
+        workers = _workers(cluster, bus)
     if as_json:
         click.echo(
             json.dumps([{**asdict(each), "since": each.since.isoformat()} for each in workers])
         )
-        return
-    if not workers:
-        click.echo("no worker serves at present", err=True)
         return
     console = Console()
     console.print(_workers_table(workers))
@@ -157,18 +189,18 @@ def _receiver(
     if room is not None and group is not None:
         raise click.UsageError("--room and --group: it is one or the other")
     if room is not None:
-        return ("room", room), arguments
+        return Named(room, "room"), arguments
     if group is not None:
-        return ("group", group), arguments
+        return Named(group, "group"), arguments
     if not arguments:
         raise click.UsageError(
-            "to whom? Give an ID or a GROUP, or --room NAME" + (f", and {what}" if what else "")
+            "to whom? Give an ID, a GROUP or a ROOM" + (f", and {what}" if what else "")
         )
     first, *rest = arguments
     try:
         receiver: Receiver = int(first)
     except ValueError:
-        receiver = ("group", first)
+        receiver = Named(first)
     return receiver, tuple(rest)
 
 
@@ -199,16 +231,104 @@ def _connected(bus: str | None) -> Iterator[BlockingCluster]:
         raise _Unreachable(str(error)) from None
 
 
-def _set(cluster: BlockingCluster, receiver: tuple[str, str]) -> BlockingSet:
-    kind, name = receiver
-    return cluster.room(name) if kind == "room" else cluster.group(name)
+def _set(cluster: BlockingCluster, receiver: Named) -> BlockingSet:
+    if receiver.kind == "room":
+        return cluster.room(receiver.name)
+    return cluster.group(receiver.name)
+
+
+# --- who is there ---------------------------------------------------------------------------
+
+
+def _workers(cluster: BlockingCluster, bus: str | None) -> list[WorkerInfo]:
+    """Return the workers: there is one at least, or the command ends."""
+    _hear_of_one(cluster, bus)
+    return cluster.workers()
+
+
+def _hear_of_one(cluster: BlockingCluster, bus: str | None) -> None:
+    """Wait until a worker has been heard of, or end the command."""
+    until = time.monotonic() + _HEARD_WITHIN
+    while not cluster._knows_workers():
+        if time.monotonic() > until:
+            raise _Unreachable(_nobody_serves(bus or ""))
+        time.sleep(_HEARD_WITHIN / 50)
+
+
+def _nobody_serves(bus: str) -> str:
+    if bus.startswith("unix:"):
+        return f"no worker is on {display(bus)} at present"
+    app = split_url(bus)[1]
+    return f"no worker is on {display(bus)} (application {app!r}); is that the server's --bus?"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Who a group or a room has.
+
+    Attributes:
+        receiver: what is meant, with its kind.
+        sockets: how many the workers have told of.
+        asked: what was looked through, `group or room` for example.
+        hint: what else may have been meant.
+        silent: workers that did not answer.
+        is_all: nobody can have more: all have answered, and none has left out anything.
+    """
+
+    receiver: Named
+    sockets: int
+    asked: str
+    hint: str
+    silent: int
+    is_all: bool
+
+    def text(self) -> str:
+        """Return what is meant and how many that are, as far as is known."""
+        text = f"{self.receiver.kind} {_shown(self.receiver.name)}"
+        if self.sockets:
+            text += f", {_number(self.sockets, 'socket')}{self.hint}"
+        if self.silent:
+            text += f"; {_number(self.silent, 'worker')} did not answer"
+        return text
+
+    def nobody(self) -> str:
+        """Say that there is nobody."""
+        return f"no socket is in {self.asked} {_shown(self.receiver.name)} now{self.hint}"
+
+
+def _found(workers: list[WorkerInfo], wanted: Named) -> _Found:
+    """Find what is meant by a name: a room only where no group of that name has sockets."""
+    name = wanted.name
+    counts = {
+        "group": _sum(each.groups for each in workers),
+        "room": _sum(each.rooms for each in workers),
+    }
+    asked = list(counts) if wanted.kind is None else [wanted.kind]
+    kind = next((each for each in asked if counts[each].get(name)), asked[0])
+    sockets = counts[kind].get(name, 0)
+    hint = ""
+    if not sockets:
+        known = [other for each in asked for other, members in counts[each].items() if members]
+        hint = did_you_mean(name, known)
+    elif wanted.kind is None and kind == "group" and counts["room"].get(name):
+        hint = f"; for the room of that name write --room {_shown(name)}"
+    silent = sum(each.pid is None for each in workers)
+    is_all = not silent and not any(each.left_out for each in workers)
+    return _Found(
+        Named(name, "room" if kind == "room" else "group"),
+        *(sockets, " or ".join(asked), hint, silent, is_all),
+    )
 
 
 # --- what is said ---------------------------------------------------------------------------
 
 
-def _tell(result: SendResult, id: int, done: str) -> None:
+def _tell(
+    cluster: BlockingCluster, bus: str | None, result: SendResult, id: int, done: str
+) -> None:
     """Say what became of something for one socket; ends the command when it is nothing."""
+    if result in (SendResult.GONE, SendResult.QUEUED):
+        _hear_of_one(cluster, bus)
     if result is SendResult.GONE:
         click.echo(f"gone: there is no open socket {id}", err=True)
     elif result is SendResult.DROPPED:
@@ -221,22 +341,6 @@ def _tell(result: SendResult, id: int, done: str) -> None:
         click.echo(done)
     if result in (SendResult.GONE, SendResult.DROPPED):
         sys.exit(GONE)
-
-
-def _tell_set(cluster: BlockingCluster, receiver: tuple[str, str], done: str) -> None:
-    """Say how many sockets there are in a group or a room: nobody may be there."""
-    kind, name = receiver
-    workers = cluster.workers()
-    counts = _sum(each.rooms if kind == "room" else each.groups for each in workers)
-    count = counts.pop(name, 0)
-    if count:
-        click.echo(f"{done}: {kind} {_shown(name)}, {_number(count, 'socket')}")
-    elif any(each.pid is None or each.left_out for each in workers):
-        click.echo(f"{done}: {kind} {_shown(name)}")
-    else:
-        others = [_shown(other) for other, members in counts.items() if members][:10]
-        hint = f"; there are sockets in {', '.join(others)}" if others else ""
-        click.echo(f"{done}, but no socket is in {kind} {_shown(name)} now{hint}", err=True)
 
 
 def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:

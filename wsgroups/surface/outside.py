@@ -214,6 +214,11 @@ class Cluster:
             for address, (since, said) in sorted(found.items())
         ]
 
+    def _knows_workers(self) -> bool:
+        """True unless we are on the bus and have heard of none; from any thread."""
+        place = self._visitor._place
+        return place is None or bool(place.bus.peers.known)
+
     async def _publish(self, channel: bytes, message: Many) -> None:
         await self._run(self._visitor.publish(channel, message))
 
@@ -356,6 +361,9 @@ class BlockingCluster:
     def workers(self) -> list[WorkerInfo]:
         """Ask all workers what they serve; as `Cluster.workers`."""
         return self._wait(self._cluster.workers())
+
+    def _knows_workers(self) -> bool:
+        return self._cluster._knows_workers()
 
 
 class BlockingSet:
