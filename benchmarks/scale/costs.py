@@ -125,6 +125,11 @@ class BrokerCosts:
     interest_bytes: float
     samples: tuple[Sample, ...]
 
+    @property
+    def connections_each(self) -> int:
+        """How many connections a worker or supervisor has: Redis takes one to receive alone."""
+        return 2 if self.name.startswith(("redis", "valkey")) else 1
+
     def passing(self, rate: float) -> Passing:
         """Return the prices while so many messages a second go to each connection.
 

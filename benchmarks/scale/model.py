@@ -86,7 +86,7 @@ class Traffic:
         nodes: hosts.
         workers: processes with sockets.
         places: who sends and receives at the broker: workers, or nodes where each has a gateway.
-        connections: to the broker, with those that keep the numbers of nodes.
+        connections: clients of the broker, with those that keep the numbers of nodes.
         sockets: open ones.
         rooms: that have members.
         ids, room_sends, group_sends, beats: through the broker.
@@ -351,9 +351,11 @@ def prices(traffic: Traffic, broker: BrokerCosts) -> Passing:
 
 
 def _broker_bytes(traffic: Traffic, broker: BrokerCosts) -> float:
+    # A second connection asks for a subject of its own, to see that both are there.
+    second = (broker.connections_each - 1) * (broker.connection_bytes + broker.subject_bytes)
     return (
         broker.base_bytes
-        + traffic.connections * broker.connection_bytes
+        + traffic.connections * (broker.connection_bytes + second)
         + traffic.subjects * broker.subject_bytes
         + (traffic.interest - traffic.subjects) * broker.subscription_bytes
     )
