@@ -66,7 +66,7 @@ async def test_a_server_in_a_loop_keeps_no_bus() -> None:
         (["app", "--bus", "unix:hub.sock", "--reload"], "--reload starts one process"),
         (["app", "--bus", "hub.sock"], "'hub.sock' is no bus; write it like unix:/run/"),
         (["app", "--bus", "unix:"], "write unix:/run/app/hub.sock"),
-        (["app", "--bus", "nats://host:abc"], "the port of 'host' must be a number"),
+        (["app", "--bus", "nats://host:abc"], "--bus: 'nats://host': the port of 'host' must be a"),
         (["app", "--node", "7"], "--node needs a --bus with a broker, nats://... or redis://..."),
         (["app", "--node", "x"], "'x' is not a number"),
         (["app", "--bus", "nats://host", "--node", "0"], "--node must be 1 to 1023, not 0"),

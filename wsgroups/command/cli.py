@@ -18,6 +18,7 @@ import click
 from rich.console import Console
 from rich.logging import RichHandler
 
+from wsgroups.cluster.kinds import hub_of
 from wsgroups.command.importer import load
 from wsgroups.command.reload import run_with_reload
 from wsgroups.command.sending import close, ls, send
@@ -167,7 +168,7 @@ def main(target: str, log_level: str, reload: bool, **config: Any) -> None:
                 raise click.UsageError("--bus and --reload: --reload starts one process")
             run_with_reload(sys.argv)
             return
-        ServerConfig(**config)  # which says what is wrong with it before the application is loaded
+        _check(config)
         if needs_supervisor(config):
             run_supervisor(config, _announce)
             return
@@ -179,6 +180,16 @@ def main(target: str, log_level: str, reload: bool, **config: Any) -> None:
         raise click.UsageError(_as_flags(str(error))) from None
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from None
+
+
+def _check(config: dict[str, Any]) -> None:
+    """Raise ValueError for options that cannot work, before the application is loaded."""
+    ServerConfig(**config)
+    if config["bus"] is not None and not is_worker():
+        try:
+            hub_of(config["bus"])
+        except ValueError as error:
+            raise ValueError(f"--bus: {error}") from None
 
 
 def _announce_server(server: Server) -> None:

@@ -83,7 +83,7 @@ def send(
 
     Where a group and a room of one name have sockets, the group is meant. From standard input a
     text loses the line break at its end. Behind `--` a TEXT may begin with a dash. Exit codes:
-    0 sent, 1 nobody is there, 2 wrong usage, 3 no server.
+    0 sent, 1 not delivered, 2 wrong usage, 3 no server.
     """  # noqa: D301 - click looks for the character itself
     receiver, rest = _receiver(arguments, room, group, "the TEXT to send")
     if not rest:
