@@ -162,7 +162,7 @@ async def lease_node(
         url: of the broker.
         since: the id sequence of now; who has a smaller one keeps a number against us.
         on_taken: called when another node has turned out to have had the number for longer.
-        wanted: 0 to 1,023.
+        wanted: 1 to 1,023.
 
     Raises:
         AddressTakenError: when another node has the number that is wanted, or all of many others.
