@@ -331,6 +331,7 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.pid = self._process.pid
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,6 @@
 """The life of several worker processes: start, crash, roll, drain, end of the supervisor."""
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -16,10 +15,13 @@ from tests.certificates import Certificates
 from tests.cluster.workers import (
     Visitor,
     children,
+    get_pid,
+    health,
     is_alive,
     one_of_each,
     service,
     until_known,
+    workers_of,
 )
 from tests.faults.service import Clients, Peer, Service, wait_until
 from tests.support import Program, handshake
@@ -75,21 +77,6 @@ class Newcomers(threading.Thread):
     def finish(self) -> None:
         self._enough.set()
         self.join()
-
-
-def workers_of(running: Service, count: int) -> set[int]:
-    """Return the processes of the workers, once there are so many."""
-    wait_until(lambda: len(children(running.pid)) == count)
-    return children(running.pid)
-
-
-def get_pid(port: int) -> int:
-    connection = HTTPConnection("127.0.0.1", port, timeout=20)
-    try:
-        connection.request("GET", "/pid")
-        return int(connection.getresponse().read())
-    finally:
-        connection.close()
 
 
 # --- start ----------------------------------------------------------------------------------
@@ -422,16 +409,6 @@ async def test_a_rolling_restart_serves_the_new_certificate(
 
 
 # --- health ---------------------------------------------------------------------------------
-
-
-def health(port: int) -> tuple[int, dict[str, object]]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=20)
-    try:
-        connection.request("GET", "/health?why")
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-    finally:
-        connection.close()
 
 
 def test_every_worker_tells_how_the_service_is() -> None:

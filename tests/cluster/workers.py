@@ -7,10 +7,12 @@ import json
 import os
 import signal
 from collections.abc import Sequence
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 from tests.faults.service import Clients, Peer, Service, wait_until
+from tests.support import Program
 
 CONFIG = ("--drain-timeout", "5")
 
@@ -40,6 +42,33 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return is_alive(pid)  # one has ended between the listing and the reading
     return any(thread.rpartition(") ")[2][0] not in "ZX" for thread in threads)
+
+
+def workers_of(running: Service | Program, count: int) -> set[int]:
+    """Return the processes of the workers, once there are so many."""
+    wait_until(lambda: len(children(running.pid)) == count)
+    return children(running.pid)
+
+
+def get_pid(port: int) -> int:
+    """Return the process that answers."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", "/pid")
+        return int(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def health(port: int, patience: float = 20) -> tuple[int, dict[str, object]]:
+    """Return the status of `health_path` and what it tells."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=patience)
+    try:
+        connection.request("GET", "/health?why")
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
 
 
 class Visitor:

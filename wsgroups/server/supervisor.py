@@ -293,6 +293,7 @@ class Supervisor:
             slot.restart.cancel()
             slot.restart = None
         old, slot.worker, slot.failures = slot.worker, worker, 0
+        self._tell_health()
         if old is not None:
             retired.append(old)
             old.send_signal(signal.SIGTERM)
