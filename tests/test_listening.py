@@ -19,6 +19,7 @@ from websockets.sync.client import connect, unix_connect
 
 from tests.support import PATIENCE, Program, ask, request
 from wsgroups import Handle, ServerConfig, serve, testing
+from wsgroups.server.listening import open_for_workers, open_sockets
 
 APP = """
 import os
@@ -458,6 +459,54 @@ def test_a_name_may_stand_for_an_address_that_the_machine_has_not(tmp_path: Path
     with Program("-c", CONNECTS, "none", cwd=tmp_path, prefix=prefix) as program:
         assert program.wait() == 1
     assert "cannot listen on 2001:db8::1 port 8080" in program.output
+
+
+# --- for several workers --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "localhost"),
+        ("127.0.0.1", ""),
+        ("::1", "::1"),
+        ("::1", ""),
+    ],
+)
+def test_workers_do_not_share_the_port_of_another_program(
+    there: str, wanted: str, shares: bool
+) -> None:
+    other = open_sockets(ServerConfig(host=there, port=0, reuse_port=shares))
+    try:
+        port = other.sockets[0].getsockname()[1]
+        with pytest.raises(OSError, match="another program listens there"):
+            open_for_workers(ServerConfig(host=wanted, port=port, workers=2))
+    finally:
+        other.close()
+
+
+def test_nobody_can_connect_to_what_looks_whether_a_port_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listened: list[socket.socket] = []
+
+    class Recorded(socket.socket):
+        def listen(self, *backlog: int) -> None:
+            listened.append(self)
+            super().listen(*backlog)
+
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    monkeypatch.setattr(socket, "socket", Recorded)
+    opened = open_for_workers(ServerConfig(port=port, workers=2))
+    try:
+        assert listened == [sock for each in opened for sock in each.sockets]
+    finally:
+        for each in opened:
+            each.close()
 
 
 # --- the command line -----------------------------------------------------------------------

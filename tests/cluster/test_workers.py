@@ -23,7 +23,7 @@ from tests.cluster.workers import (
     until_known,
     workers_of,
 )
-from tests.faults.service import Clients, Peer, Service, wait_until
+from tests.faults.service import Clients, Peer, wait_until
 from tests.support import Program, handshake
 from tests.tls.test_reloading import Files, served
 

@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from wsgroups.policy import ServerConfig
 from wsgroups.server.inherited import inherited_sockets
@@ -58,6 +59,32 @@ def open_sockets(config: ServerConfig) -> Listening:
     return Listening(_tcp_sockets(config))
 
 
+def open_for_workers(config: ServerConfig) -> list[Listening]:
+    """Return the listening sockets for each of `workers`: of its own for a port, else shared.
+
+    Raises:
+        OSError: when the address cannot be had.
+        ValueError: when `uds_owner` names nobody.
+    """
+    if config.uds is not None or config.fd:
+        return [open_sockets(config)] * config.workers
+    if config.port and not config.reuse_port:
+        # With SO_REUSEPORT another service of the same user would not be noticed. Nobody who
+        # connects finds these: they are bound, and do not listen.
+        Listening(_tcp_sockets(config, listens=False)).close()
+    opened: list[Listening] = []
+    shared = replace(config, reuse_port=True)
+    try:
+        for _ in range(config.workers):
+            opened.append(open_sockets(shared))
+            shared = replace(shared, port=describe(opened[0].sockets[0])[1])
+    except BaseException:
+        for listening in opened:
+            listening.close()
+        raise
+    return opened
+
+
 def describe(sock: socket.socket) -> tuple[str, int]:
     """Return host and port of a socket; the path and 0 of a Unix socket, `@name` without a file."""
     address = sock.getsockname()
@@ -78,7 +105,7 @@ def is_tcp(sock: socket.socket) -> bool:
 # --- TCP ------------------------------------------------------------------------------------
 
 
-def _tcp_sockets(config: ServerConfig) -> list[socket.socket]:
+def _tcp_sockets(config: ServerConfig, *, listens: bool = True) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(
             config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -93,7 +120,8 @@ def _tcp_sockets(config: ServerConfig) -> list[socket.socket]:
             if family not in (socket.AF_INET, socket.AF_INET6):
                 continue
             try:
-                sockets.append(_tcp_socket(family, (address[0], port, *address[2:]), config))
+                address = (address[0], port, *address[2:])
+                sockets.append(_tcp_socket(family, address, config, listens))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -110,7 +138,7 @@ def _tcp_sockets(config: ServerConfig) -> list[socket.socket]:
 
 
 def _tcp_socket(
-    family: socket.AddressFamily, address: tuple[object, ...], config: ServerConfig
+    family: socket.AddressFamily, address: tuple[object, ...], config: ServerConfig, listens: bool
 ) -> socket.socket:
     sock = None
     try:
@@ -123,7 +151,8 @@ def _tcp_socket(
             # 0.0.0.0 is a socket of its own, so that an IPv4 peer is never seen as ::ffff:1.2.3.4.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
-        sock.listen(config.backlog)
+        if listens:
+            sock.listen(config.backlog)
         sock.setblocking(False)
     except OSError as error:
         if sock is not None:

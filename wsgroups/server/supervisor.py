@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from wsgroups.cluster.hub import Hub
 from wsgroups.cluster.kinds import hub_of
@@ -18,7 +17,7 @@ from wsgroups.cluster.leases import private_directory, remove_directory
 from wsgroups.cluster.node import NodeLease, lease_node
 from wsgroups.ids import sequence
 from wsgroups.policy import ServerConfig
-from wsgroups.server.listening import Listening, describe, open_sockets, open_unix_socket
+from wsgroups.server.listening import Listening, open_for_workers, open_unix_socket
 from wsgroups.server.notifying import notify
 from wsgroups.server.slots import Slot, Worker, describe_exit
 from wsgroups.server.worker import HURRY, READY, Orders
@@ -71,7 +70,7 @@ class Supervisor:
             ValueError: when `bus` is none.
         """
         loop = asyncio.get_running_loop()
-        self._slots = [Slot(listening) for listening in open_all(self._config)]
+        self._slots = [Slot(listening) for listening in open_for_workers(self._config)]
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._close_listening)
             for number, action in self._signals().items():
@@ -341,30 +340,6 @@ async def supervise(config: ServerConfig, on_start: Callable[[str], None] | None
     """
     command = [sys.executable, *sys.orig_argv[1:]]
     return await Supervisor(config, command, on_start).run()
-
-
-def open_all(config: ServerConfig) -> list[Listening]:
-    """Return the listening sockets for each worker: of its own for a port, else shared.
-
-    Raises:
-        OSError: when the address cannot be had.
-    """
-    if config.uds is not None or config.fd:
-        return [open_sockets(config)] * config.workers
-    if config.port and not config.reuse_port:
-        # With SO_REUSEPORT another service of the same user would not be noticed.
-        open_sockets(config).close()
-    opened: list[Listening] = []
-    shared = replace(config, reuse_port=True)
-    try:
-        for _ in range(config.workers):
-            opened.append(open_sockets(shared))
-            shared = replace(shared, port=describe(opened[0].sockets[0])[1])
-    except BaseException:
-        for listening in opened:
-            listening.close()
-        raise
-    return opened
 
 
 async def first_of(*awaitables: Awaitable[object]) -> None:
