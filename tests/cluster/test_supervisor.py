@@ -36,6 +36,28 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+# Starting a process, or the thread that waits for it, fails while there is a file `none_left`.
+NONE_LEFT = """
+import errno, os, subprocess, threading
+
+def limited(function, error):
+    def call(*args, **options):
+        if os.path.exists("none_left"):
+            raise error
+        return function(*args, **options)
+    return call
+
+"""
+NO_PROCESS = NONE_LEFT + (
+    "error = BlockingIOError(errno.EAGAIN, 'Resource temporarily unavailable')\n"
+    "subprocess.Popen._execute_child = limited(subprocess.Popen._execute_child, error)\n"
+)
+NO_THREAD = NONE_LEFT + (
+    "error = RuntimeError('can\\'t start new thread')\n"
+    "threading.Thread.start = limited(threading.Thread.start, error)\n"
+)
+
+
 def command(folder: Path, *options: str, before: str = "") -> Program:
     """Serve the application with two workers.
 
@@ -54,6 +76,57 @@ def status_of(port: int) -> object:
     while True:
         with contextlib.suppress(TimeoutError):  # it came to where no worker is
             return health(port, 0.5)[1]["status"]
+
+
+# --- workers that cannot be started ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", [NO_PROCESS, NO_THREAD], ids=["process", "thread"])
+def test_where_no_process_can_be_had_it_is_tried_again(folder: Path, missing: str) -> None:
+    with command(folder, before=missing) as program:
+        port = program.port()
+        workers = workers_of(program, 2)
+        (folder / "none_left").touch()
+        os.kill(min(workers), signal.SIGKILL)
+        program.wait_for(r"no worker process can be started: .* in 0\.[248] seconds")
+        workers_of(program, 1)
+        (folder / "none_left").unlink()
+        workers_of(program, 2)
+        wait_until(lambda: status_of(port) == "ok")
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
+@pytest.mark.parametrize("missing", [NO_PROCESS, NO_THREAD], ids=["process", "thread"])
+def test_where_no_process_can_be_had_a_restart_leaves_the_old_ones(
+    folder: Path, missing: str
+) -> None:
+    with command(folder, before=missing) as program:
+        program.port()
+        workers = workers_of(program, 2)
+        (folder / "none_left").touch()
+        program.send_signal(signal.SIGHUP)
+        program.wait_for("no worker process can be started: .*; the old ones go on")
+        assert workers_of(program, 2) == workers
+        (folder / "none_left").unlink()
+        program.send_signal(signal.SIGHUP)
+        wait_until(lambda: not workers & workers_of(program, 2))
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
+@pytest.mark.parametrize("missing", [NO_PROCESS, NO_THREAD], ids=["process", "thread"])
+def test_where_no_process_can_be_had_for_the_first_worker_that_is_told(
+    folder: Path, missing: str
+) -> None:
+    (folder / "none_left").touch()
+    with command(folder, before=missing) as program:
+        assert program.wait() == 1
+        assert program.output.count("no worker process can be started") == 1
+        assert "Traceback" not in program.output
+
+
+# --- health ---------------------------------------------------------------------------------
 
 
 def test_a_restart_that_repairs_a_crash_loop_is_told_by_the_health(folder: Path) -> None:

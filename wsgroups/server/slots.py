@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -21,6 +23,9 @@ class Worker:
         orders: what it is told.
         on_end: called when it has ended, in the running loop.
 
+    Raises:
+        OSError: when the system has no process for it, or no thread that waits for its end.
+
     Attributes:
         pid: of the process.
         url: where it serves, once it does.
@@ -35,16 +40,15 @@ class Worker:
         self.began = asyncio.get_running_loop().time()
         self.changed = asyncio.Event()
         self._on_end = on_end
-        # A group of its own: Ctrl-C in a terminal is for the supervisor, which drains.
-        self._process = subprocess.Popen(
-            command,
-            env=orders.environment(),
-            pass_fds=(orders.lifeline, *orders.listeners),
-            process_group=0,
-        )
+        self._process = _start(command, orders)
         self.pid = self._process.pid
         loop = asyncio.get_running_loop()
-        threading.Thread(target=self._wait, args=(loop,), daemon=True).start()
+        try:
+            threading.Thread(target=self._wait, args=(loop,), daemon=True).start()
+        except RuntimeError as error:
+            self._process.kill()
+            self._process.wait()
+            raise _no_worker(error) from None
 
     def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         code = self._process.wait()
@@ -64,6 +68,29 @@ class Worker:
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
         self._process.send_signal(number)
+
+
+def _start(command: list[str], orders: Orders) -> subprocess.Popen[bytes]:
+    try:
+        # A group of its own: Ctrl-C in a terminal is for the supervisor, which drains.
+        return subprocess.Popen(
+            command,
+            env=orders.environment(),
+            pass_fds=(orders.lifeline, *orders.listeners),
+            process_group=0,
+        )
+    except (OSError, MemoryError) as error:
+        raise _no_worker(error) from None
+
+
+def _no_worker(error: Exception) -> OSError:
+    """Say that a worker cannot be started, and what may be missing."""
+    why = str(error) or "out of memory"
+    return OSError(
+        getattr(error, "errno", None) or errno.EAGAIN,
+        f"no worker process can be started: {why}; see to it that there are memory, processes "
+        f"(ulimit -u) and {sys.executable}",
+    )
 
 
 class Slot:

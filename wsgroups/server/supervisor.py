@@ -152,13 +152,15 @@ class Supervisor:
         """Start the workers, the first one alone: what it cannot do, none can."""
         if self._stopping.is_set():
             return 0
-        first = self._start(self._slots[0])
+        first = self._slots[0].worker = self._spawn(self._slots[0])
         await self._until_settled(first)
         if first.code is not None and not self._stopping.is_set():
             return first.code if first.code > 0 else 1
         self._has_served = True
-        workers = [self._start(slot) for slot in self._slots[1:] if not self._stopping.is_set()]
-        for worker in workers:
+        for slot in self._slots[1:]:
+            if not self._stopping.is_set():
+                self._start(slot)
+        for worker in [slot.worker for slot in self._slots if slot.worker is not None]:
             await self._until_settled(worker)
         if not self._stopping.is_set():
             if self._on_start is not None and first.url is not None:
@@ -170,10 +172,26 @@ class Supervisor:
 
     # --- one worker -------------------------------------------------------------------------
 
-    def _start(self, slot: Slot) -> Worker:
+    def _start(self, slot: Slot) -> None:
+        """Start a worker in a slot; when the system has none, again later."""
         slot.restart = None
-        worker = slot.worker = self._spawn(slot)
-        return worker
+        try:
+            slot.worker = self._spawn(slot)
+        except OSError as error:
+            when = self._start_later(slot)
+            logger.error("%s; the next attempt is made %s", error.strerror, when)
+            self._tell_health()
+
+    def _start_later(self, slot: Slot) -> str:
+        """Start a worker: at once, or later when the last ones have failed soon as well.
+
+        Returns:
+            str: when that is, for people.
+        """
+        delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0**slot.failures) if slot.failures else 0.0
+        slot.failures += 1
+        slot.restart = asyncio.get_running_loop().call_later(delay, self._start, slot)
+        return f"in {delay:g} seconds" if delay else "now"
 
     def _spawn(self, slot: Slot) -> Worker:
         listeners = tuple(sock.fileno() for sock in slot.listening.sockets)
@@ -227,20 +245,16 @@ class Supervisor:
                 self._replace_dead(slot, worker)
 
     def _replace_dead(self, slot: Slot, worker: Worker) -> None:
-        """Start a successor: at once, or later when the last ones have ended soon as well."""
-        loop = asyncio.get_running_loop()
+        """Start a successor."""
         if self._stopping.is_set() or not self._has_served:
             return
         self._crashes += 1
-        delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0**slot.failures) if slot.failures else 0.0
-        slot.failures += 1
         logger.error(
             "worker process %d ended %s; another one is started %s",
             worker.pid,
             describe_exit(worker.code or 0),
-            f"in {delay:g} seconds" if delay else "now",
+            self._start_later(slot),
         )
-        slot.restart = loop.call_later(delay, self._start, slot)
         self._tell_health()
 
     # --- all of them ------------------------------------------------------------------------
@@ -278,7 +292,11 @@ class Supervisor:
 
     async def _replace(self, slot: Slot, retired: list[Worker]) -> bool:
         """Put a new worker beside the current one, and let that drain once the new one serves."""
-        worker = self._spawn(slot)
+        try:
+            worker = self._spawn(slot)
+        except OSError as error:
+            logger.error("%s; the old ones go on until SIGHUP is sent again", error.strerror)
+            return False
         await self._until_settled(worker)
         if self._stopping.is_set():
             return False
