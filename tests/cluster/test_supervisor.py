@@ -3,15 +3,17 @@
 import contextlib
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.workers import health, workers_of
 from tests.faults.service import wait_until
-from tests.support import Program
+from tests.support import Program, request
 
 APP = """
+import asyncio
 import os
 import time
 
@@ -20,11 +22,19 @@ from wsgroups import Handle
 handle = Handle()
 if os.path.exists("crash"):
     os._exit(3)
+if os.path.exists("hang"):
+    time.sleep(3600)
 
 
 @handle.get("/pid")
 def pid(request):
     return str(os.getpid())
+
+
+@handle.get("/hang")
+async def hang(request):
+    print("it hangs now")
+    await asyncio.to_thread(time.sleep, 3600)
 """
 
 
@@ -56,6 +66,13 @@ NO_THREAD = NONE_LEFT + (
     "error = RuntimeError('can\\'t start new thread')\n"
     "threading.Thread.start = limited(threading.Thread.start, error)\n"
 )
+
+IMPATIENT = """
+import wsgroups.server.supervisor as supervisor
+
+supervisor._START_PATIENCE = 2.0
+supervisor._BEYOND_DRAIN = 1.0
+"""
 
 
 def command(folder: Path, *options: str, before: str = "") -> Program:
@@ -124,6 +141,54 @@ def test_where_no_process_can_be_had_for_the_first_worker_that_is_told(
         assert program.wait() == 1
         assert program.output.count("no worker process can be started") == 1
         assert "Traceback" not in program.output
+
+
+# --- workers that do not come up, or do not end ---------------------------------------------
+
+
+def test_a_restart_with_a_worker_that_does_not_come_up_can_be_sent_again(folder: Path) -> None:
+    with command(folder, before=IMPATIENT) as program:
+        program.port()
+        workers = workers_of(program, 2)
+        (folder / "hang").touch()
+        program.send_signal(signal.SIGHUP)
+        program.wait_for(r"does not serve \d+ seconds after its start; it is killed")
+        program.wait_for("the new worker ended by SIGKILL; the old ones go on")
+        assert workers_of(program, 2) == workers
+        (folder / "hang").unlink()
+        program.send_signal(signal.SIGHUP)
+        wait_until(lambda: not workers & workers_of(program, 2))
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
+def test_a_successor_that_does_not_come_up_is_replaced(folder: Path) -> None:
+    with command(folder, before=IMPATIENT) as program:
+        port = program.port()
+        (folder / "hang").touch()
+        os.kill(min(workers_of(program, 2)), signal.SIGKILL)
+        program.wait_for(r"does not serve \d+ seconds after its start; it is killed")
+        (folder / "hang").unlink()
+        wait_until(lambda: status_of(port) == "ok")
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
+def test_an_old_worker_that_does_not_end_does_not_stop_the_next_restart(folder: Path) -> None:
+    with command(folder, "--drain-timeout=1", before=IMPATIENT) as program:
+        port = program.port()
+        workers = workers_of(program, 2)
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            sock.sendall(request("/hang"))
+            program.wait_for("hangs")
+            program.send_signal(signal.SIGHUP)
+            program.wait_for("does not stop; it is killed")
+        second = workers_of(program, 2)
+        assert not workers & second
+        program.send_signal(signal.SIGHUP)
+        wait_until(lambda: not second & workers_of(program, 2))
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
 
 
 # --- health ---------------------------------------------------------------------------------

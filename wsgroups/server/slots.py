@@ -30,6 +30,8 @@ class Worker:
         pid: of the process.
         url: where it serves, once it does.
         code: its exit code once it has ended, negative for the signal that ended it.
+        began: when it was started, on the loop's clock.
+        task: what it is expected to do within a time, if anything.
     """
 
     def __init__(
@@ -39,6 +41,9 @@ class Worker:
         self.code: int | None = None
         self.began = asyncio.get_running_loop().time()
         self.changed = asyncio.Event()
+        self.task: str | None = None
+        self._patience = 0.0
+        self._is_retired = False
         self._on_end = on_end
         self._process = _start(command, orders)
         self.pid = self._process.pid
@@ -64,6 +69,28 @@ class Worker:
         """It serves."""
         self.url = url
         self.changed.set()
+        if not self._is_retired:
+            self.task = None
+
+    def expect(self, task: str, patience: float) -> None:
+        """Give it a time for something.
+
+        Args:
+            task: what it has to do.
+            patience: seconds.
+        """
+        self.task, self._patience = task, patience
+
+    def is_overdue(self, seconds: float) -> bool:
+        """Count so many seconds more; True when its time is over."""
+        self._patience -= seconds
+        return self.task is not None and self._patience <= 0
+
+    def retire(self, patience: float) -> None:
+        """Have it drain and end, within so many seconds."""
+        self._is_retired = True
+        self.send_signal(signal.SIGTERM)
+        self.expect("stop", patience)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""

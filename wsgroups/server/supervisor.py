@@ -19,6 +19,7 @@ from wsgroups.ids import sequence
 from wsgroups.policy import ServerConfig
 from wsgroups.server.listening import Listening, open_for_workers, open_unix_socket
 from wsgroups.server.notifying import notify
+from wsgroups.server.seconds import SECOND, Seconds
 from wsgroups.server.slots import Slot, Worker, describe_exit
 from wsgroups.server.worker import HURRY, READY, Orders
 
@@ -29,6 +30,10 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds, doubled from the one to the
 _FAILING = 5  # workers in a row that ended soon
 _LEASE_AGAIN = 1.0  # from one attempt to have another node number to the next
 _BEYOND_DRAIN = 5.0  # seconds that a worker may take to stop beside its drain
+# Seconds that a worker may take to serve, at least. The first one has any time: by that one and
+# those that came after it we see how long it takes here, and all may start at once.
+_START_PATIENCE = 60.0
+_SLOWER = 3
 
 
 class Supervisor:
@@ -59,6 +64,7 @@ class Supervisor:
         self._rolling: asyncio.Task[None] | None = None
         self._roll_again = False
         self._has_served = False
+        self._slowest_start = 0.0  # seconds
         self._crashes = 0
         self._ended = asyncio.Event()
 
@@ -90,6 +96,7 @@ class Supervisor:
             if self._broker is not None:
                 await self._take_number()
             stack.push_async_callback(self._end_all)
+            stack.callback(Seconds(self._second_passed).stop)
             return await self._keep()
 
     def _open_hub(self) -> Listening:
@@ -201,14 +208,32 @@ class Supervisor:
         )
         worker = Worker(self._command, orders, self._on_end)
         self._workers[worker.pid] = worker
+        if self._has_served:
+            seconds = max(_START_PATIENCE, _SLOWER * len(self._slots) * self._slowest_start)
+            worker.expect(f"serve {seconds:.0f} seconds after its start", seconds)
         return worker
 
     def _noted(self, pid: int, note: str) -> None:
         worker = self._workers.get(pid)
         if worker is not None and note.startswith(READY):
+            loop = asyncio.get_running_loop()
+            self._slowest_start = max(self._slowest_start, loop.time() - worker.began)
             worker.is_ready(note.removeprefix(READY))
             self._tell_health()
-            asyncio.get_running_loop().call_later(_SHORT_LIFE, self._forgive, worker)
+            loop.call_later(_SHORT_LIFE, self._forgive, worker)
+
+    def _second_passed(self, in_time: bool) -> None:
+        """End those who do not do what they are there for."""
+        if self._stopping.is_set() or not in_time:
+            return
+        for worker in self._workers.values():
+            if worker.is_overdue(SECOND):
+                self._kill(worker)
+
+    def _kill(self, worker: Worker) -> None:
+        logger.error("worker process %d does not %s; it is killed", worker.pid, worker.task)
+        worker.task = None
+        worker.send_signal(signal.SIGKILL)
 
     def _left(self, address: int, since: int) -> None:
         """A worker is off the hub: other nodes would notice only after a while."""
@@ -313,7 +338,7 @@ class Supervisor:
         self._tell_health()
         if old is not None:
             retired.append(old)
-            old.send_signal(signal.SIGTERM)
+            old.retire(self._config.drain_timeout + _BEYOND_DRAIN)
         return True
 
     async def _end_all(self) -> None:
@@ -328,8 +353,8 @@ class Supervisor:
                 await self._until_none_is_left()
         except TimeoutError:
             for worker in self._workers.values():
-                logger.error("worker process %d does not stop; it is killed", worker.pid)
-                worker.send_signal(signal.SIGKILL)
+                worker.expect("stop", 0)
+                self._kill(worker)
             await self._until_none_is_left()
 
     async def _until_none_is_left(self) -> None:
