@@ -97,6 +97,13 @@ class Hub:
         for member in self.exchange.members.values():
             member.tell(self.announced)
 
+    def heard(self) -> set[int]:
+        """Return the processes that have said something since this was last asked.
+
+        Those that are held back as well: what they say is not read.
+        """
+        return {link.pid for link in self.links if link.was_heard()}
+
     @property
     def dropped(self) -> int:
         """Messages that were dropped because a worker took nothing."""
@@ -148,6 +155,7 @@ class HubLink(Link):
         self._channel_count = 0
         self._unsent = 0
         self._is_reading = True
+        self._was_heard = False
         self._is_aborted = False
         # The same one once more: a transport that has failed to write reads no further.
         self._socket: socket.socket | None = None
@@ -163,11 +171,17 @@ class HubLink(Link):
         before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
         return self._unsent != before
 
+    def was_heard(self) -> bool:
+        """True when it has said something since this was last asked, or could not."""
+        before, self._was_heard = self._was_heard, False
+        return before or not self._is_reading
+
     def set_reading(self, wanted: bool) -> None:
         """Read, or let the worker wait."""
         if self.transport is None or wanted == self._is_reading:
             return
         self._is_reading = wanted
+        self._was_heard = True  # it had no chance
         with contextlib.suppress(RuntimeError):  # it is closing
             (self.transport.resume_reading if wanted else self.transport.pause_reading)()
 
@@ -229,6 +243,7 @@ class HubLink(Link):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what has come, with one write for each worker that gets something of it."""
+        self._was_heard = True
         touched = self._hub.touched = []
         try:
             super().data_received(data)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 from wsgroups.server.listening import Listening
+from wsgroups.server.seconds import Silence
 from wsgroups.server.worker import Orders
 
 
@@ -32,6 +33,7 @@ class Worker:
         code: its exit code once it has ended, negative for the signal that ended it.
         began: when it was started, on the loop's clock.
         task: what it is expected to do within a time, if anything.
+        silence: since its last sign of life.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Worker:
         self.began = asyncio.get_running_loop().time()
         self.changed = asyncio.Event()
         self.task: str | None = None
+        self.silence = Silence()
         self._patience = 0.0
         self._is_retired = False
         self._on_end = on_end
@@ -64,6 +67,11 @@ class Worker:
         self.code = code
         self.changed.set()
         self._on_end(self)
+
+    @property
+    def serves(self) -> bool:
+        """True while it answers who connects."""
+        return self.url is not None and not self.silence.is_long
 
     def is_ready(self, url: str) -> None:
         """It serves."""
@@ -127,14 +135,23 @@ class Slot:
         listening: open as long as the supervisor runs, so that no connection that waits is lost
             when workers change.
         worker: the current one.
+        kept: one before it that stands still, and may go on.
+        restart: when the next one is started, where there is none.
         failures: workers in a row that ended soon.
     """
 
     def __init__(self, listening: Listening) -> None:
         self.listening = listening
         self.worker: Worker | None = None
+        self.kept: Worker | None = None
         self.failures = 0
         self.restart: asyncio.TimerHandle | None = None
+
+    def cancel_restart(self) -> None:
+        """Start none after all."""
+        if self.restart is not None:
+            self.restart.cancel()
+            self.restart = None
 
 
 def describe_exit(code: int) -> str:

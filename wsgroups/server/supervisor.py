@@ -223,12 +223,64 @@ class Supervisor:
             loop.call_later(_SHORT_LIFE, self._forgive, worker)
 
     def _second_passed(self, in_time: bool) -> None:
-        """End those who do not do what they are there for."""
-        if self._stopping.is_set() or not in_time:
+        """Look who does not do what a worker is there for."""
+        if self._stopping.is_set():
             return
+        heard = self._hub.heard()
         for worker in self._workers.values():
-            if worker.is_overdue(SECOND):
+            if in_time and worker.is_overdue(SECOND):
                 self._kill(worker)
+            if worker.url is not None and worker.silence.count(worker.pid in heard, in_time):
+                self._fell_silent(worker)
+        for slot in self._slots:
+            if slot.kept is not None and not slot.kept.silence.is_long:
+                self._take_back(slot, slot.kept)
+            if slot.kept is None and slot.worker is not None and slot.worker.silence.is_long:
+                self._stand_in(slot)
+
+    def _fell_silent(self, worker: Worker) -> None:
+        for slot in self._slots:
+            if slot.worker is worker:
+                answers = "another one answers those who connect"
+                if slot.kept is not None:
+                    answers = f"process {slot.kept.pid} does as well, and some who connect wait"
+                logger.error(
+                    "worker process %d stands still: it was stopped, or a handler blocks its loop; "
+                    "until it goes on, %s. Move what blocks to a thread; if it never ends, kill "
+                    "the process",
+                    worker.pid,
+                    answers,
+                )
+        self._tell_health()
+
+    def _stand_in(self, slot: Slot) -> None:
+        """Start another worker beside one that stands still, on the same listening sockets.
+
+        There is one such for each slot at the most: worker numbers are few.
+        """
+        slot.kept, slot.worker = slot.worker, None
+        self._start(slot)
+        self._tell_health()
+
+    def _take_back(self, slot: Slot, kept: Worker) -> None:
+        """One that stood still goes on: it drains, unless it is needed again."""
+        slot.kept = None
+        other = slot.worker
+        if other is not None and other.serves:
+            logger.warning("worker process %d goes on, and drains", kept.pid)
+            self._retire(kept)
+            return
+        logger.warning("worker process %d goes on, and serves again", kept.pid)
+        slot.cancel_restart()
+        slot.worker = kept
+        if other is not None and other.url is not None:
+            slot.kept = other  # that stands still now
+        elif other is not None:
+            self._retire(other)
+        self._tell_health()
+
+    def _retire(self, worker: Worker) -> None:
+        worker.retire(self._config.drain_timeout + _BEYOND_DRAIN)
 
     def _kill(self, worker: Worker) -> None:
         logger.error("worker process %d does not %s; it is killed", worker.pid, worker.task)
@@ -249,7 +301,7 @@ class Supervisor:
 
     def _tell_health(self) -> None:
         """Tell all workers how the service is, for those who ask one of them."""
-        ready = sum(slot.worker is not None and slot.worker.url is not None for slot in self._slots)
+        ready = sum(slot.worker is not None and slot.worker.serves for slot in self._slots)
         status = "ok" if ready == len(self._slots) else "degraded"
         if any(slot.failures >= _FAILING for slot in self._slots):
             status = "failing"
@@ -268,6 +320,13 @@ class Supervisor:
             if slot.worker is worker:
                 slot.worker = None
                 self._replace_dead(slot, worker)
+            elif slot.kept is worker:
+                slot.kept = None
+                logger.error(
+                    "worker process %d, which stood still, ended %s",
+                    worker.pid,
+                    describe_exit(worker.code or 0),
+                )
 
     def _replace_dead(self, slot: Slot, worker: Worker) -> None:
         """Start a successor."""
@@ -289,8 +348,7 @@ class Supervisor:
         number = HURRY if self._stopping.is_set() else signal.SIGTERM
         self._stopping.set()
         for slot in self._slots:
-            if slot.restart is not None:
-                slot.restart.cancel()
+            slot.cancel_restart()
         for worker in self._workers.values():
             worker.send_signal(number)
 
@@ -331,14 +389,12 @@ class Supervisor:
                 describe_exit(worker.code),
             )
             return False
-        if slot.restart is not None:
-            slot.restart.cancel()
-            slot.restart = None
+        slot.cancel_restart()
         old, slot.worker, slot.failures = slot.worker, worker, 0
         self._tell_health()
         if old is not None:
             retired.append(old)
-            old.retire(self._config.drain_timeout + _BEYOND_DRAIN)
+            self._retire(old)
         return True
 
     async def _end_all(self) -> None:

@@ -22,6 +22,8 @@ from wsgroups.ids import sequence
 
 HURRY = signal.SIGINT  # has a worker end its drain
 READY = "ready "  # begins the note that tells where a worker listens
+_ALIVE = "alive"  # a note that shows that the loop turns, whatever else it says
+_ALIVE_EVERY = 1.0  # seconds
 _VARIABLE = "WSGROUPS_WORKER"
 # The supervisor is gone: sockets are closed for so long, and so long after that we are gone, too.
 _DRAIN_WITHOUT_SUPERVISOR = 1.0  # seconds
@@ -111,6 +113,7 @@ class Place:
         self._lease: Lease | None = None
         self._bus: UnixBus | NodeBus | None = None
         self._has_lost_hub = False
+        self._living: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> Self:
@@ -125,7 +128,13 @@ class Place:
         sequence.move(self._orders.node, self._lease.number)
         self._bus = self._make_bus()
         await self._bus.start(self._app.join_bus(self._bus))
+        self._live(self._bus)
         return self
+
+    def _live(self, bus: UnixBus | NodeBus) -> None:
+        """Give a sign of life each second: of the loop, so no thread may give it."""
+        bus.note(_ALIVE)
+        self._living = self._loop.call_later(_ALIVE_EVERY, self._live, bus)
 
     def _make_bus(self) -> UnixBus | NodeBus:
         address, since = sequence.address, sequence.begun
@@ -142,6 +151,8 @@ class Place:
     async def __aexit__(self, *_: object) -> None:
         """Leave; the number is free when the process has ended."""
         self._app.leave_bus()
+        if self._living is not None:
+            self._living.cancel()
         if self._bus is not None:
             await self._bus.stop()
         # The hub goes a moment before the lifeline, or after it; the thread may be too late.

@@ -1,0 +1,142 @@
+"""A worker that stands still: stopped by a signal, or with a handler that blocks its loop."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.test_supervisor import command, folder, status_of
+from tests.cluster.workers import children, get_pid, health, one_of_each, service, workers_of
+from tests.faults.service import Clients, wait_until
+from tests.support import PATIENCE, request
+
+__all__ = ["folder"]
+
+IMPATIENT = "import wsgroups.server.seconds as seconds\nseconds.LONG_SILENCE = 2.0\n"
+
+
+@pytest.fixture(autouse=True)
+def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where supervisors make their directories, for these tests alone."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Let a process stand still for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def answers(port: int, count: int) -> list[bytes]:
+    """Return what so many who connect at once are answered."""
+    with ExitStack() as stack:
+        address = ("127.0.0.1", port)
+        socks = [
+            stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(count)
+        ]
+        for sock in socks:
+            sock.sendall(request("/pid"))
+        return [sock.recv(4096) for sock in socks]
+
+
+def test_while_a_worker_stands_still_another_one_answers_who_connects() -> None:
+    with service(2, "--health-path", "/health") as running, Clients(running.port) as clients:
+        members = one_of_each(clients, "room", 2)
+        still, other = members
+        before = workers_of(running, 2)
+        with stopped(still.pid):
+            found = answers(running.port, 16)
+            assert [answer[:15] for answer in found] == [b"HTTP/1.1 200 OK"] * 16
+            assert f"worker process {still.pid} stands still" in running.output
+            wait_until(lambda: health(running.port)[1]["status"] == "ok")
+            assert health(running.port)[1]["crashes"] == 0
+            assert len(workers_of(running, 3) - before) == 1
+            clients.ask(other.peer)
+            assert still.peer.is_open
+        clients.until(lambda: still.peer.ended)
+        assert still.peer.code == 1001
+        assert workers_of(running, 2) - before
+        assert still.pid not in children(running.pid)
+        clients.ask(other.peer)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
+def test_a_worker_that_goes_on_before_another_one_serves_keeps_its_sockets(folder: Path) -> None:
+    with command(folder, before=IMPATIENT) as program:
+        port = program.port()
+        before = workers_of(program, 2)
+        (folder / "hang").touch()
+        with stopped(min(before)):
+            program.wait_for(f"worker process {min(before)} stands still")
+            wait_until(lambda: status_of(port) == "degraded")
+            workers_of(program, 3)
+        program.wait_for("goes on, and serves again")
+        assert workers_of(program, 2) == before
+        wait_until(lambda: status_of(port) == "ok")
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
+def test_a_worker_that_stood_still_serves_again_when_its_successor_does_so(folder: Path) -> None:
+    with command(folder, before=IMPATIENT) as program:
+        port = program.port()
+        before = workers_of(program, 2)
+        first = min(before)
+        with stopped(first):
+            (second,) = workers_of(program, 3) - before
+            wait_until(lambda: get_pid(port) == second)
+            os.kill(second, signal.SIGSTOP)
+            program.wait_for(f"worker process {second} stands still: .* {first} does as well")
+            wait_until(lambda: status_of(port) == "degraded")
+        try:
+            program.wait_for(f"worker process {first} goes on, and serves again")
+            wait_until(lambda: status_of(port) == "ok")
+        finally:
+            os.kill(second, signal.SIGCONT)
+        program.wait_for(f"worker process {second} goes on, and drains")
+        assert workers_of(program, 2) == before
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
+def test_a_worker_that_stands_still_may_be_killed(folder: Path) -> None:
+    with command(folder, before=IMPATIENT) as program:
+        port = program.port()
+        still = min(workers_of(program, 2))
+        os.kill(still, signal.SIGSTOP)
+        workers_of(program, 3)
+        os.kill(still, signal.SIGKILL)
+        program.wait_for(f"worker process {still}, which stood still, ended by SIGKILL")
+        workers_of(program, 2)
+        wait_until(lambda: health(port)[1]["ready"] == 2)
+        assert health(port)[1]["crashes"] == 0
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
+def test_when_all_have_stood_still_nobody_is_replaced(folder: Path) -> None:
+    with command(folder, before=IMPATIENT) as program:
+        port = program.port()
+        before = workers_of(program, 2)
+        everybody = [program.pid, *before]
+        for pid in everybody:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(3.0)
+        for pid in everybody:
+            os.kill(pid, signal.SIGCONT)
+        assert status_of(port) == "ok"
+        time.sleep(3.0)
+        assert workers_of(program, 2) == before
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+        assert "stands still" not in program.output
