@@ -341,3 +341,30 @@ async def test_a_group_send_costs_one_message_a_worker(
     handle.leave_bus()
     for bus in (here, *(bus for bus, _ in others)):
         await bus.stop()
+
+
+# --- who says something ---------------------------------------------------------------------
+
+
+async def test_the_hub_knows_who_has_said_something(hub: tuple[Hub, str]) -> None:
+    server, path = hub
+    bus, _ = await joined(path, 1)
+    assert server.heard() == {os.getpid()}
+    assert server.heard() == set()
+    bus.note("here")
+    await until(server.heard)
+    assert server.heard() == set()
+    await bus.stop()
+
+
+async def test_nobody_who_is_held_back_counts_as_silent(hub: tuple[Hub, str]) -> None:
+    server, path = hub
+    bus, _ = await joined(path, 1)
+    (link,) = server.links
+    server.heard()
+    link.set_reading(False)
+    assert server.heard() == server.heard() == {os.getpid()}
+    link.set_reading(True)
+    assert server.heard() == {os.getpid()}  # it was held back for a part of the time
+    assert server.heard() == set()
+    await bus.stop()
