@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_supervisor import command, folder, status_of
+from tests.cluster.supervised import command, prepared, status_of
 from tests.cluster.workers import children, get_pid, health, one_of_each, service, workers_of
 from tests.faults.service import Clients, wait_until
 from tests.support import PATIENCE, request
-
-__all__ = ["folder"]
 
 IMPATIENT = "import wsgroups.server.seconds as seconds\nseconds.LONG_SILENCE = 2.0\n"
 
@@ -24,6 +22,12 @@ IMPATIENT = "import wsgroups.server.seconds as seconds\nseconds.LONG_SILENCE = 2
 def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where supervisors make their directories, for these tests alone."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the application is."""
+    return prepared(tmp_path)
 
 
 @contextmanager

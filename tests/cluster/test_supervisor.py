@@ -1,6 +1,5 @@
 """Workers that cannot be started, do not come up or do not end, and what the supervisor does."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -8,42 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.workers import health, workers_of
+from tests.cluster.supervised import command, prepared, status_of
+from tests.cluster.workers import workers_of
 from tests.faults.service import wait_until
-from tests.support import Program, request
-
-APP = """
-import asyncio
-import os
-import time
-
-from wsgroups import Handle
-
-handle = Handle()
-if os.path.exists("crash"):
-    os._exit(3)
-if os.path.exists("hang"):
-    time.sleep(3600)
-
-
-@handle.get("/pid")
-def pid(request):
-    return str(os.getpid())
-
-
-@handle.get("/hang")
-async def hang(request):
-    print("it hangs now")
-    await asyncio.to_thread(time.sleep, 3600)
-"""
+from tests.support import request
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the application is, and nobody else's workers."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    (tmp_path / "app.py").write_text(APP)
-    return tmp_path
+    return prepared(tmp_path)
 
 
 # Starting a process, or the thread that waits for it, fails while there is a file `none_left`.
@@ -73,26 +47,6 @@ import wsgroups.server.supervisor as supervisor
 supervisor._START_PATIENCE = 2.0
 supervisor._BEYOND_DRAIN = 1.0
 """
-
-
-def command(folder: Path, *options: str, before: str = "") -> Program:
-    """Serve the application with two workers.
-
-    Args:
-        folder: where it is.
-        options: of the command.
-        before: Python code that every process runs first.
-    """
-    code = f"{before}\nfrom wsgroups.command.cli import main\nmain()"
-    arguments = ("-c", code, "app", "--workers=2", "--port=0", "--health-path=/health", *options)
-    return Program(*arguments, cwd=folder)
-
-
-def status_of(port: int) -> object:
-    """Return what one of the workers that serve says of the service."""
-    while True:
-        with contextlib.suppress(TimeoutError):  # it came to where no worker is
-            return health(port, 0.5)[1]["status"]
 
 
 # --- workers that cannot be started ---------------------------------------------------------

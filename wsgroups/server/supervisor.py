@@ -30,9 +30,10 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds, doubled from the one to the
 _FAILING = 5  # workers in a row that ended soon
 _LEASE_AGAIN = 1.0  # from one attempt to have another node number to the next
 _BEYOND_DRAIN = 5.0  # seconds that a worker may take to stop beside its drain
-# Seconds that a worker may take to serve, at least. The first one has any time: by that one and
-# those that came after it we see how long it takes here, and all may start at once.
-_START_PATIENCE = 60.0
+# A worker has a minute until it serves. Applications that take long to import have more: as long as
+# the slowest one took until now, so many times for each worker, since all may start at once. The
+# first one, which shows that, has any time.
+_START_PATIENCE = 60.0  # seconds
 _SLOWER = 3
 
 
