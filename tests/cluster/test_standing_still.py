@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.supervised import command, prepared, status_of
-from tests.cluster.workers import children, get_pid, health, one_of_each, service, workers_of
+from tests.cluster.workers import (
+    Visitor,
+    children,
+    get_pid,
+    health,
+    one_of_each,
+    service,
+    workers_of,
+)
 from tests.faults.service import Clients, wait_until
 from tests.support import PATIENCE, request
 
@@ -52,6 +60,15 @@ def answers(port: int, count: int) -> list[bytes]:
         return [sock.recv(4096) for sock in socks]
 
 
+def visitor_of_another(clients: Clients, workers: set[int]) -> Visitor:
+    """Return a visitor of a worker that is none of these."""
+    while True:
+        visitor = Visitor(clients, "room")
+        if visitor.pid not in workers:
+            return visitor
+        clients.close(visitor.peer)
+
+
 def test_while_a_worker_stands_still_another_one_answers_who_connects() -> None:
     with service(2, "--health-path", "/health") as running, Clients(running.port) as clients:
         members = one_of_each(clients, "room", 2)
@@ -65,12 +82,12 @@ def test_while_a_worker_stands_still_another_one_answers_who_connects() -> None:
             assert health(running.port)[1]["crashes"] == 0
             assert len(workers_of(running, 3) - before) == 1
             clients.ask(other.peer)
-            assert still.peer.is_open
-        clients.until(lambda: still.peer.ended)
-        assert still.peer.code == 1001
-        assert workers_of(running, 2) - before
-        assert still.pid not in children(running.pid)
-        clients.ask(other.peer)
+            newcomer = visitor_of_another(clients, before)
+        clients.until(lambda: newcomer.peer.ended)
+        assert newcomer.peer.code == 1001
+        assert workers_of(running, 2) == before
+        for member in members:
+            clients.ask(member.peer)
         running.send_signal(signal.SIGTERM)
         assert running.wait() == 0
 
@@ -109,6 +126,24 @@ def test_a_worker_that_stood_still_serves_again_when_its_successor_does_so(folde
             os.kill(second, signal.SIGCONT)
         program.wait_for(f"worker process {second} goes on, and drains")
         assert workers_of(program, 2) == before
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
+def test_a_worker_that_stands_still_is_replaced_with_the_others(folder: Path) -> None:
+    with command(folder, before=IMPATIENT) as program:
+        port = program.port()
+        before = workers_of(program, 2)
+        still = min(before)
+        with stopped(still):
+            workers_of(program, 3)
+            wait_until(lambda: status_of(port) == "ok")
+            program.send_signal(signal.SIGHUP)
+            wait_until(lambda: children(program.pid) & before == {still})
+        after = workers_of(program, 2)
+        assert not after & before
+        wait_until(lambda: health(port)[1]["ready"] == 2)
+        assert "serves again" not in program.output
         program.send_signal(signal.SIGTERM)
         assert program.wait() == 0
 

@@ -264,17 +264,16 @@ class Supervisor:
         self._tell_health()
 
     def _take_back(self, slot: Slot, kept: Worker) -> None:
-        """One that stood still goes on: it drains, unless it is needed again."""
-        slot.kept = None
-        other = slot.worker
-        if other is not None and other.serves:
+        """One that stood still goes on. Of two, the younger drains, which has fewer sockets."""
+        other, slot.kept = slot.worker, None
+        if other is not None and other.serves and other.began < kept.began:
             logger.warning("worker process %d goes on, and drains", kept.pid)
             self._retire(kept)
             return
         logger.warning("worker process %d goes on, and serves again", kept.pid)
         slot.cancel_restart()
         slot.worker = kept
-        if other is not None and other.url is not None:
+        if other is not None and other.silence.is_long:
             slot.kept = other  # that stands still now
         elif other is not None:
             self._retire(other)
@@ -393,9 +392,11 @@ class Supervisor:
         slot.cancel_restart()
         old, slot.worker, slot.failures = slot.worker, worker, 0
         self._tell_health()
-        if old is not None:
-            retired.append(old)
-            self._retire(old)
+        for each in (old, slot.kept):
+            if each is not None:
+                retired.append(each)
+                self._retire(each)
+        slot.kept = None
         return True
 
     async def _end_all(self) -> None:
