@@ -11,7 +11,7 @@ from tests.cluster.brokers import BROKERS, Broker
 from tests.cluster.conftest import Join
 from tests.cluster.recording import Recorder
 from tests.support import soon, until
-from wsgroups.cluster import broker as broker_module
+from wsgroups.cluster import keeper as keeper_module
 from wsgroups.cluster import neighbours as neighbours_module
 from wsgroups.cluster import session as session_module
 from wsgroups.cluster.kinds import open_bus, session_of
@@ -20,12 +20,12 @@ from wsgroups.cluster.kinds import open_bus, session_of
 async def test_who_has_no_time_for_signs_of_life_is_there_while_messages_come(
     join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(keeper_module, "BEAT", 0.1)
     monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
     a, from_a = await join(1)
     b, _from_b = await join(2)
     await until(lambda: a.peers.known.keys() == {2})
-    monkeypatch.setattr(b, "_tell_of_us", lambda *_: None)
+    monkeypatch.setattr(b, "beat", lambda: None)
     for number in range(30):
         b.send(1, b"%d" % number)
         await asyncio.sleep(0.05)
@@ -70,7 +70,7 @@ async def test_a_worker_that_is_behind_keeps_its_broker(
     broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it reads says that the broker is there, though its answer lies behind all of it."""
-    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(keeper_module, "BEAT", 0.1)
     monkeypatch.setattr(session_module, "_ANSWER_WITHIN", 0.2)
     a, _from_a = await join(1)
     slow = Slow()
@@ -104,7 +104,7 @@ async def test_who_has_no_time_to_read_does_not_go_on_sending(broker: Broker, jo
 async def test_who_is_to_read_before_it_sends_more_gives_signs_of_life(
     broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(keeper_module, "BEAT", 0.1)
     monkeypatch.setattr(neighbours_module, "GONE_AFTER", 1.0)
     a, _from_a = await join(1)
     slow = Slow()
@@ -197,7 +197,7 @@ class Relay:
 async def test_a_dead_line_for_what_goes_out_is_noticed_while_much_comes_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(keeper_module, "BEAT", 0.1)
     monkeypatch.setattr(session_module, "_ANSWER_WITHIN", 0.3)
     relay = Relay()
     with BROKERS["redis"]() as broker:

@@ -15,6 +15,7 @@ from tests.cluster.conftest import Join
 from tests.cluster.recording import Recorder
 from tests.support import PATIENCE, soon, turns, until
 from wsgroups.cluster import broker as broker_module
+from wsgroups.cluster import keeper as keeper_module
 from wsgroups.cluster import neighbours as neighbours_module
 from wsgroups.cluster import session as session_module
 from wsgroups.cluster.broker import BrokerBus
@@ -108,14 +109,14 @@ async def test_while_it_is_away_the_newest_wait_and_all_lost_are_told(
 
 def test_the_times_add_up_to_what_is_promised() -> None:
     """A broker that answers nothing is noticed within 10 seconds, one that is back within 2."""
-    assert 1.2 * broker_module.BEAT + session_module._ANSWER_WITHIN + 1.0 < 10.0
-    assert 1.25 * broker_module._LONGEST_DELAY + 0.5 < 2.0
+    assert 1.2 * keeper_module.BEAT + session_module._ANSWER_WITHIN + 1.0 < 10.0
+    assert 1.25 * keeper_module._LONGEST_DELAY + 0.5 < 2.0
 
 
 async def test_a_broker_that_answers_nothing_is_noticed(
     broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_module, "BEAT", 0.2)
+    monkeypatch.setattr(keeper_module, "BEAT", 0.2)
     monkeypatch.setattr(session_module, "_ANSWER_WITHIN", 0.6)
     a, _ = await join(1)
     broker.freeze()
@@ -127,7 +128,7 @@ async def test_a_broker_that_answers_nothing_is_noticed(
 async def test_it_is_noticed_in_the_middle_of_a_large_message_too(
     broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_module, "BEAT", 0.2)
+    monkeypatch.setattr(keeper_module, "BEAT", 0.2)
     monkeypatch.setattr(session_module, "_ANSWER_WITHIN", 0.6)
     a, _ = await join(1)
     b, from_b = await join(2)
@@ -157,7 +158,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(broker: Broker) -> None:
 async def test_a_blocked_loop_is_no_broker_that_is_away(
     broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(keeper_module, "BEAT", 0.1)
     monkeypatch.setattr(session_module, "_ANSWER_WITHIN", 0.3)
     monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
     a, _from_a = await join(1)
@@ -176,7 +177,7 @@ async def test_a_blocked_loop_is_no_broker_that_is_away(
 async def test_who_says_nothing_any_more_is_gone_and_may_come_back(
     join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(keeper_module, "BEAT", 0.1)
     monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
     a, _from_a = await join(1, 10)
     b, from_b = await join(2, 20)
@@ -184,16 +185,15 @@ async def test_who_says_nothing_any_more_is_gone_and_may_come_back(
     await until(lambda: from_b.got == [(None, b"1")])
     session = b._writer.session
     assert session is not None
-    assert b._keeper is not None
     # Its connection ends, and it does not come back for a while.
-    opened = b._open_session
+    opened = b._keeper._open_session
     gate = asyncio.Event()
 
     async def later(*args: object) -> object:
         await gate.wait()
         return await opened(*args)  # type: ignore[arg-type]
 
-    b._open_session = later  # type: ignore[assignment]
+    b._keeper._open_session = later  # type: ignore[assignment]
     await session.close()
     await until(lambda: a.peers.known == {})
     a.send(2, b"2")
@@ -208,7 +208,7 @@ async def test_who_says_nothing_any_more_is_gone_and_may_come_back(
 async def test_who_was_away_for_long_is_told_what_was_published_meanwhile(
     join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(keeper_module, "BEAT", 0.1)
     monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
     monkeypatch.setattr(broker_module, "_LOOK_BACK", 0.1)
     a, _from_a = await join(1, 10)
@@ -218,13 +218,13 @@ async def test_who_was_away_for_long_is_told_what_was_published_meanwhile(
     a.publish(b"c", b"1")
     await until(lambda: from_b.got == [(b"c", b"1")])
     assert b._writer.session is not None
-    opened, gate = b._open_session, asyncio.Event()
+    opened, gate = b._keeper._open_session, asyncio.Event()
 
     async def later(*args: object) -> object:
         await gate.wait()
         return await opened(*args)  # type: ignore[arg-type]
 
-    b._open_session = later  # type: ignore[assignment]
+    b._keeper._open_session = later  # type: ignore[assignment]
     await b._writer.session.close()
     await until(lambda: a.peers.known == {})
     a.publish(b"c", b"2")
@@ -260,7 +260,7 @@ async def test_nothing_that_has_waited_is_lost_for_what_tells_of_losses(
 async def test_a_sync_that_is_given_up_leaves_nothing(
     broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_module, "BEAT", 100.0)
+    monkeypatch.setattr(keeper_module, "BEAT", 100.0)
     a, from_a = await join(1)
     await soon(a.sync())
     tasks = asyncio.all_tasks()
@@ -314,13 +314,13 @@ async def test_who_comes_back_while_its_address_is_claimed_keeps_it(
 ) -> None:
     a, _ = await join(1, 10)
     assert a._writer.session is not None
-    opened, gate = a._open_session, asyncio.Event()
+    opened, gate = a._keeper._open_session, asyncio.Event()
 
     async def later(*args: object) -> object:
         await gate.wait()
         return await opened(*args)  # type: ignore[arg-type]
 
-    a._open_session = later  # type: ignore[assignment]
+    a._keeper._open_session = later  # type: ignore[assignment]
     await a._writer.session.close()
     await until(lambda: not a.is_connected)
     b = claimant(broker, 20)
@@ -351,7 +351,7 @@ async def test_two_at_one_address_find_out_by_their_signs_of_life(
     join: Join, error_log: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when two parts of a cluster of brokers meet again: nobody has lost a connection."""
-    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(keeper_module, "BEAT", 0.1)
     taken: list[int] = []
     with monkeypatch.context() as deaf:
         deaf.setattr(BrokerBus, "_defend", lambda self, letter: None)
@@ -425,7 +425,7 @@ async def test_what_is_none_of_ours_is_logged_and_hurts_nobody(
     broker: Broker, join: Join, error_log: list[logging.LogRecord]
 ) -> None:
     a, from_a = await join(1)
-    session = await a._open_session(a._url, lambda subject, payload: None)
+    session = await a._keeper._open_session(a._keeper._url, lambda subject, payload: None)
     for junk in (b"", b"x", bytes(25), b"\xff" * 40, bytes([3]) + b"\1" * 30):
         await session.publish([(a._everybody, junk), (a._own, junk)])
     await session.sync()
@@ -521,7 +521,7 @@ async def test_addresses_that_nobody_has_are_not_kept(
     broker: Broker, join: Join, error_log: list[logging.LogRecord]
 ) -> None:
     a, _ = await join(1)
-    session = await a._open_session(a._url, lambda subject, payload: None)
+    session = await a._keeper._open_session(a._keeper._url, lambda subject, payload: None)
     body = encode_presence(Presence(1, False))
     for address in (1 << 16, 1 << 29, (1 << 30) + 1024, (1 << 31) - 1):
         for kind in (Kind.HELLO, Kind.BEAT, Kind.MESSAGE):

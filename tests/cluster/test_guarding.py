@@ -13,7 +13,7 @@ from tests.cluster.brokers import BROKERS
 from tests.cluster.recording import Recorder
 from tests.cluster.test_bus import KINDS
 from tests.support import soon, until
-from wsgroups.cluster import broker as broker_module
+from wsgroups.cluster import keeper as keeper_module
 from wsgroups.cluster import neighbours as neighbours_module
 from wsgroups.cluster.bus import Bus
 from wsgroups.cluster.changes import (
@@ -336,7 +336,7 @@ async def test_who_hears_of_a_loss_does_not_trust_what_it_knows(begin: Begin) ->
 async def test_nobody_acts_for_who_has_stopped_while_the_broker_was_away(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_module, "BEAT", 0.1)
+    monkeypatch.setattr(keeper_module, "BEAT", 0.1)
     monkeypatch.setattr(neighbours_module, "GONE_AFTER", 0.5)
     with BROKERS[kind]() as broker:
         workers = [Worker(open_bus(broker.url, address, 1), 1) for address in range(2)]

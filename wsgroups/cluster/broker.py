@@ -10,10 +10,9 @@ import asyncio
 import contextlib
 import logging
 import math
-import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from hashlib import blake2b
 
@@ -31,6 +30,7 @@ from wsgroups.cluster.bus import (
 )
 from wsgroups.cluster.counting import Count, Following, Numbering
 from wsgroups.cluster.interest import Interest
+from wsgroups.cluster.keeper import Keeper, OpenSession
 from wsgroups.cluster.letters import (
     Ended,
     Kind,
@@ -46,11 +46,7 @@ from wsgroups.cluster.neighbours import GONE_AFTER, Neighbours
 from wsgroups.cluster.peers import Peers
 from wsgroups.cluster.session import (
     CONNECT_WITHIN,
-    OnPayload,
     Session,
-    answer_comes,
-    display,
-    end_tasks,
     split_url,
 )
 from wsgroups.cluster.writer import Writer
@@ -58,20 +54,14 @@ from wsgroups.ids import NODE_BITS, WORKER_BITS
 
 logger = logging.getLogger("wsgroups")
 
-BEAT = 2.0  # seconds between two signs of life
-_FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0  # seconds between two attempts to connect
 _ANSWERS_WITHIN = 0.25  # seconds for those who are there to say so, on a network as it should be
 _REGATHER_WITHIN = 1.5  # seconds for the others to come back to a broker that was away
 _PATIENCE = 1.0  # seconds for what still waits, at the end
-_END_TASKS_AGAIN, _END_AGAIN = 0.1, 2.0  # seconds; the second is enough to close a connection
 _LOOK_BACK = 60.0  # seconds; older losses were told by what came after them
 _TAILS_EVERY = 1.0  # seconds, at least, between telling all channels how far we have counted
 _LAST_WORKER = 0xFFFF  # addresses beyond are of those who have no sockets
 _LAST_NODE = NODES | (1 << NODE_BITS) - 1
 _MOST_ANSWERS = 1 << 16  # that wait: who asks faster than the broker takes them gets none
-
-
-OpenSession = Callable[[str, OnPayload], Awaitable[Session]]
 
 
 class BrokerBus(Bus):
@@ -110,8 +100,8 @@ class BrokerBus(Bus):
         self.address = address
         self.since = since
         self.incarnation = secrets.randbits(32) | 1
-        self._url, app = split_url(url)
-        self._open_session = open_session
+        url, app = split_url(url)
+        self._keeper = Keeper(url, open_session, self._arrived, self)
         self._prefix = app.encode()
         self._patience = patience
         self._is_node_near = is_node_near
@@ -128,10 +118,6 @@ class BrokerBus(Bus):
         )
         self._receiver: Receiver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._arrivals = 0  # of messages, whatever they are
-        self._has_answered = False  # since it was connected
-        self._why_lost: str | None = None  # the last time
-        self._keeper: asyncio.Task[None] | None = None
         self._is_claiming = False
         self._taken = asyncio.Event()
         self._tails: asyncio.TimerHandle | None = None
@@ -167,14 +153,14 @@ class BrokerBus(Bus):
         self._doubt(math.inf)
         session: Session | None = None
         try:
-            session = await self._connect()
+            session = await self._keeper.connect()
         except BaseException as error:
             if not self._may_wait or not isinstance(error, OSError):
                 self._receiver = None
                 raise
             logger.warning("%s; nothing goes to other nodes meanwhile", error)
         self._is_claiming = True
-        self._keeper = asyncio.ensure_future(self._keep(session))
+        self._keeper.start(session)
         try:
             await self._claim()
         except BaseException:  # cancelled, too
@@ -198,10 +184,10 @@ class BrokerBus(Bus):
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(CONNECT_WITHIN):
                 await self.sync()
-                if self._why_lost is None:
+                if self._keeper.why_lost is None:
                     return
-        reason = self._why_lost or ""
-        raise OSError(f"{display(self._url)} takes us, but does not answer{reason}")
+        reason = self._keeper.why_lost or ""
+        raise OSError(f"{self._keeper.name} takes us, but does not answer{reason}")
 
     async def stop(self) -> None:
         """As of `Bus`."""
@@ -215,75 +201,44 @@ class BrokerBus(Bus):
 
     async def _leave(self) -> None:
         self._receiver = None
-        if self._keeper is not None:
-            await end_tasks([self._keeper], _END_AGAIN)
-            self._keeper = None
+        await self._keeper.stop()
         if self._tails is not None:
             self._tails.cancel()
         self.neighbours.clear()
         self._writer.close()
 
-    async def _connect(self) -> Session:
-        return await self._open_session(self._url, self._arrived)
+    # --- what the keeper of the connection calls ----------------------------------------------
 
-    async def _keep(self, session: Session | None) -> None:
-        """Serve one connection after the other."""
-        is_new, since, delay = True, 0.0, _FIRST_DELAY
-        name = display(self._url)
-        while True:
-            if session is None:
-                session = await self._reconnect(delay)
-                logger.warning("%s is back", name)
-            self._has_answered = False
-            try:
-                self._why_lost = await self._serve(session, is_new, since)
-            finally:
-                self._writer.close()
-                self._doubt(math.inf)
-                closing = asyncio.ensure_future(session.close())
-                try:
-                    await asyncio.shield(closing)
-                finally:
-                    await closing  # to its end, also when we are told to stop in the middle of it
-            is_new, since = False, time.monotonic() - _LOOK_BACK
-            session = None
-            # One that takes us, but does nothing for us, is asked less and less often.
-            delay = _FIRST_DELAY if self._has_answered else min(_LONGEST_DELAY, 2 * delay)
-            self._gap(0)
-            logger.warning(
-                "%s is lost%s; nothing goes to other nodes meanwhile", name, self._why_lost
-            )
+    async def talk(self, session: Session, lost: float | None) -> None:
+        """Say who we are and what we ask for, then send what waits as long as we are connected."""
+        await self._writer.open(session, [self._everybody, self._own])
+        self._doubt(GONE_AFTER)
+        self._tell_of_us(Kind.HELLO, self._everybody)
+        if lost is not None:
+            await self._regather(session)
+            with self._numbering.lock:
+                for subject, count in self._numbering.used_since(lost - _LOOK_BACK):
+                    self._queue_tail(subject, count)
+        await self._writer.run(session)
 
-    async def _reconnect(self, delay: float) -> Session:
-        while True:
-            # All of a cluster have lost it at once: they do not come back at once.
-            await asyncio.sleep(delay * random.uniform(0.5, 1.25))
-            self._writer.tell_dropped()
-            try:
-                return await self._connect()
-            except OSError as error:
-                logger.debug("%s", error)
-            delay = min(_LONGEST_DELAY, 2 * delay)
+    def beat(self) -> None:
+        """As of `Place`."""
+        self._tell_of_us(Kind.BEAT, self._everybody)
 
-    async def _serve(self, session: Session, is_new: bool, since: float) -> str:
-        """Come back to where we were, then send and listen while the connection is there.
+    def in_step(self, connected: float) -> None:
+        """See who is not there any more; when our loop was blocked, what came meanwhile is here."""
+        for address in self.neighbours.look_around(connected, self._now()):
+            self._following.forget_sender(address)
 
-        Returns:
-            str: why it is not any more, in brackets, where that is known.
-        """
-        tasks = [
-            asyncio.ensure_future(self._write(session, is_new, since)),
-            asyncio.ensure_future(self._beat()),
-            asyncio.ensure_future(self._check(session)),
-        ]
-        try:
-            await asyncio.wait([session.lost, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            session.end()
-            self._writer.wake_up()
-            await end_tasks(tasks, _END_TASKS_AGAIN)
-            ends = [task.exception() for task in tasks if not task.cancelled()]
-        return next((f" ({error})" for error in ends if error is not None), "")
+    def cut_off(self) -> None:
+        """As of `Place`."""
+        self._writer.close()
+        self._doubt(math.inf)
+        self._gap(0)
+
+    def still_cut_off(self) -> None:
+        """As of `Place`."""
+        self._writer.tell_dropped()
 
     # --- verbs ------------------------------------------------------------------------------
 
@@ -330,7 +285,7 @@ class BrokerBus(Bus):
 
     async def drain(self) -> None:
         """As of `Bus`; in any loop."""
-        if self._loop is None or self._keeper is None:
+        if self._loop is None or not self._keeper.is_running:
             return
         draining = self._writer.drain()
         if self._loop is asyncio.get_running_loop():
@@ -381,18 +336,6 @@ class BrokerBus(Bus):
     def _tell_of_us(self, kind: Kind, subject: bytes) -> None:
         self._tell(kind, subject, encode_presence(Presence(self.since, self._is_claiming)))
 
-    async def _write(self, session: Session, is_new: bool, since: float) -> None:
-        """Say who we are and what we ask for, then send what waits as long as we are connected."""
-        await self._writer.open(session, [self._everybody, self._own])
-        self._doubt(GONE_AFTER)
-        self._tell_of_us(Kind.HELLO, self._everybody)
-        if not is_new:
-            await self._regather(session)
-            with self._numbering.lock:
-                for subject, count in self._numbering.used_since(since):
-                    self._queue_tail(subject, count)
-        await self._writer.run(session)
-
     async def _regather(self, session: Session) -> None:
         """Wait for those who have lost the broker with us: what waits for them would be lost."""
         assert self._loop is not None
@@ -411,44 +354,10 @@ class BrokerBus(Bus):
         if self._receiver is not None:
             self._receiver.gap(count)
 
-    # --- signs of life ----------------------------------------------------------------------
-
-    async def _beat(self) -> None:
-        """Say again and again that we are there, however busy the broker is."""
-        while True:
-            await asyncio.sleep(BEAT * random.uniform(0.8, 1.2))
-            self._tell_of_us(Kind.BEAT, self._everybody)
-
-    async def _check(self, session: Session) -> None:
-        """See that the broker is there, and who is not any more; return when the broker is not."""
-        assert self._loop is not None
-        connected = self._loop.time()
-        while await self._answers(session):
-            self._has_answered = True
-            # All that others have sent before is here, even when our loop was blocked meanwhile.
-            for address in self.neighbours.look_around(connected, self._loop.time()):
-                self._following.forget_sender(address)
-            await asyncio.sleep(BEAT)
-
-    async def _answers(self, session: Session) -> bool:
-        """Wait until all that the broker has for us is here; False when nothing comes any more."""
-        done = asyncio.ensure_future(session.sync())
-        try:
-            before = self._arrivals
-            while not await answer_comes(done):
-                if self._arrivals == before:
-                    return False
-                before = self._arrivals  # its answer lies behind much else
-            done.result()
-            return True
-        finally:
-            done.cancel()
-
     # --- in ---------------------------------------------------------------------------------
 
     def _arrived(self, subject: bytes, payload: bytes) -> None:
         """Somebody, perhaps we ourselves, has published something that we ask for."""
-        self._arrivals += 1
         try:
             letter = decode(payload)
             if letter.sender == self.address and letter.incarnation == self.incarnation:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from wsgroups.cluster.broker import BrokerBus, OpenSession
+from wsgroups.cluster.broker import BrokerBus
 from wsgroups.cluster.bus import Bus
+from wsgroups.cluster.keeper import OpenSession
 from wsgroups.cluster.session import display, split_url
 from wsgroups.cluster.unix import UnixBus
 

@@ -34,6 +34,11 @@ class NatsSession(Session):
         self._numbers: dict[bytes, int] = {}  # of subscriptions
         self._last = 0
 
+    @property
+    def arrivals(self) -> int:  # type: ignore[override]
+        """As of `Session`."""
+        return self._client.arrivals
+
     @classmethod
     async def open(cls, url: str, on_payload: OnPayload) -> NatsSession:
         """As of `Session`; `nats://a:4222,b:4222` names several servers of a cluster."""
@@ -108,20 +113,21 @@ class _Client(Client):
 
     Attributes:
         on_lost: called when the connection fails.
+        arrivals: messages that have come.
     """
 
     def __init__(self, on_payload: OnPayload) -> None:
         super().__init__()
         self.on_lost: Callable[[], None] = _nothing
         self._on_payload = on_payload
-        self._handled = 0
+        self.arrivals = 0
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any
     ) -> None:
         self._on_payload(bytes(subject), bytes(data))
-        self._handled += 1
-        if self._handled % _IN_A_TURN == 0:  # the library goes on with all that it has read
+        self.arrivals += 1
+        if self.arrivals % _IN_A_TURN == 0:  # the library goes on with all that it has read
             await asyncio.sleep(0)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:

@@ -36,6 +36,7 @@ class RedisSession(Session):
 
     def __init__(self, client: Redis, on_payload: OnPayload) -> None:
         self.lost = asyncio.get_running_loop().create_future()
+        self.arrivals = 0
         self._client = client
         self._pubsub = client.pubsub()
         self._on_payload = on_payload
@@ -121,11 +122,12 @@ class RedisSession(Session):
     async def _read(self) -> None:
         """Receive until the connection is lost."""
         try:
-            for number in itertools.count(1):
+            while True:
                 # What has come is returned without waiting, however much it is.
-                if number % _IN_A_TURN == 0:
+                if self.arrivals % _IN_A_TURN == 0:
                     await asyncio.sleep(0)
                 kind, subject, payload, *_ = await self._pubsub.parse_response(block=True)
+                self.arrivals += 1
                 if kind != b"message":
                     self._unconfirmed -= 1
                     self._confirmed.set()

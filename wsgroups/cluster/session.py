@@ -27,10 +27,12 @@ class Session(ABC):
 
     Attributes:
         largest: bytes of a payload that the broker takes.
+        arrivals: messages that have come.
         lost: done when the connection is gone.
     """
 
     largest: int
+    arrivals: int
     lost: asyncio.Future[None]
 
     @classmethod
