@@ -227,7 +227,9 @@ async def test_the_largest_message_arrives(join: Join) -> None:
     b.subscribe(b"c")
     await settle(b)
     # Redis as it is installed gives up a subscriber that is 32 MB behind (docs/guide/nodes.md).
-    largest = LARGEST_MESSAGE if not isinstance(a, BrokerBus) or "nats" in a._keeper.name else 24 << 20
+    largest = (
+        LARGEST_MESSAGE if not isinstance(a, BrokerBus) or "nats" in a._keeper.name else 24 << 20
+    )
     data = os.urandom(1 << 20) * (largest >> 20)
     a.send(2, data)
     await until(lambda: from_b.got)
