@@ -24,8 +24,10 @@ async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
 async def join(broker: Broker) -> AsyncIterator[Join]:
     async with AsyncExitStack() as stack:
 
-        async def start(address: int, since: int = 0) -> tuple[BrokerBus, Recorder]:
-            bus, recorder = open_bus(broker.url, address, since), Recorder()
+        async def start(
+            address: int, since: int = 0, recorder: Recorder | None = None
+        ) -> tuple[BrokerBus, Recorder]:
+            bus, recorder = open_bus(broker.url, address, since), recorder or Recorder()
             assert isinstance(bus, BrokerBus)
             await soon(bus.start(recorder))
             stack.push_async_callback(bus.stop)

@@ -14,6 +14,7 @@ from tests.support import soon, until
 from wsgroups.cluster import keeper as keeper_module
 from wsgroups.cluster import neighbours as neighbours_module
 from wsgroups.cluster import session as session_module
+from wsgroups.cluster.broker import BrokerBus
 from wsgroups.cluster.kinds import open_bus, session_of
 
 
@@ -66,53 +67,43 @@ class Slow(Recorder):
         time.sleep(0.0001)
 
 
+async def much_for_a_slow_one(join: Join, count: int) -> tuple[BrokerBus, BrokerBus, Recorder]:
+    """Have one worker send so many messages to another one, which is slow."""
+    a, _from_a = await join(1)
+    b, slow = await join(2, recorder=Slow())
+    await until(lambda: 2 in a.peers.known)
+    for number in range(count):
+        a.send(2, b"%d" % number)
+    return a, b, slow
+
+
 async def test_a_worker_that_is_behind_keeps_its_broker(
-    broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
+    join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it reads says that the broker is there, though its answer lies behind all of it."""
     monkeypatch.setattr(keeper_module, "BEAT", 0.1)
     monkeypatch.setattr(session_module, "_ANSWER_WITHIN", 0.2)
-    a, _from_a = await join(1)
-    slow = Slow()
-    b = open_bus(broker.url, 2)
-    await soon(b.start(slow))
-    await until(lambda: 2 in a.peers.known)
-    for number in range(10000):
-        a.send(2, b"%d" % number)
-    await until(lambda: len(slow.got) + slow.lost >= 10000)
+    _a, _b, slow = await much_for_a_slow_one(join, 10_000)
+    await until(lambda: len(slow.got) + slow.lost >= 10_000)
     assert slow.lost == 0
-    assert slow.got == [(None, b"%d" % number) for number in range(10000)]
-    await b.stop()
+    assert slow.got == [(None, b"%d" % number) for number in range(10_000)]
 
 
-async def test_who_has_no_time_to_read_does_not_go_on_sending(broker: Broker, join: Join) -> None:
-    a, _from_a = await join(1)
-    slow = Slow()
-    b = open_bus(broker.url, 2)
-    await soon(b.start(slow))
-    await until(lambda: 2 in a.peers.known)
-    for number in range(10000):
-        a.send(2, b"%d" % number)
+async def test_who_has_no_time_to_read_does_not_go_on_sending(join: Join) -> None:
+    a, b, slow = await much_for_a_slow_one(join, 10_000)
     await soon(a.sync())  # the broker has them
     for _ in range(18):  # more than may be unconfirmed
         b.send(3, bytes(64 << 10))
     await soon(b.drain())
-    assert len(slow.got) == 10000
-    await b.stop()
+    assert len(slow.got) == 10_000
 
 
 async def test_who_is_to_read_before_it_sends_more_gives_signs_of_life(
-    broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
+    join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper_module, "BEAT", 0.1)
     monkeypatch.setattr(neighbours_module, "GONE_AFTER", 1.0)
-    a, _from_a = await join(1)
-    slow = Slow()
-    b = open_bus(broker.url, 2)
-    await soon(b.start(slow))
-    await until(lambda: 2 in a.peers.known)
-    for number in range(25000):
-        a.send(2, b"%d" % number)
+    a, b, _slow = await much_for_a_slow_one(join, 25_000)
     await soon(a.drain())
     for _ in range(18):
         b.send(3, bytes(64 << 10))
@@ -120,10 +111,9 @@ async def test_who_is_to_read_before_it_sends_more_gives_signs_of_life(
     while not draining.done():
         await asyncio.sleep(0.01)
         assert 2 in a.peers.known
-    await b.stop()
 
 
-async def test_who_waits_does_not_wait_for_what_comes_meanwhile(broker: Broker, join: Join) -> None:
+async def test_who_waits_does_not_wait_for_what_comes_meanwhile(join: Join) -> None:
     """There may never be a moment in which nothing waits."""
     a, _from_a = await join(1)
 

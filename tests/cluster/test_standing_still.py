@@ -21,7 +21,7 @@ from tests.cluster.workers import (
     workers_of,
 )
 from tests.faults.service import Clients, wait_until
-from tests.support import PATIENCE, request
+from tests.support import PATIENCE, Program, request
 
 IMPATIENT = "import wsgroups.server.seconds as seconds\nseconds.LONG_SILENCE = 2.0\n"
 
@@ -60,6 +60,15 @@ def answers(port: int, count: int) -> list[bytes]:
         return [sock.recv(4096) for sock in socks]
 
 
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[Program, int, set[int]]]:
+    """Start two workers; gives the program, its port and their processes."""
+    with command(folder, before=IMPATIENT) as program:
+        yield program, program.port(), workers_of(program, 2)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
 def visitor_of_another(clients: Clients, workers: set[int]) -> Visitor:
     """Return a visitor of a worker that is none of these."""
     while True:
@@ -93,9 +102,7 @@ def test_while_a_worker_stands_still_another_one_answers_who_connects() -> None:
 
 
 def test_a_worker_that_goes_on_before_another_one_serves_keeps_its_sockets(folder: Path) -> None:
-    with command(folder, before=IMPATIENT) as program:
-        port = program.port()
-        before = workers_of(program, 2)
+    with serving(folder) as (program, port, before):
         (folder / "hang").touch()
         with stopped(min(before)):
             program.wait_for(f"worker process {min(before)} stands still")
@@ -104,14 +111,10 @@ def test_a_worker_that_goes_on_before_another_one_serves_keeps_its_sockets(folde
         program.wait_for("goes on, and serves again")
         assert workers_of(program, 2) == before
         wait_until(lambda: status_of(port) == "ok")
-        program.send_signal(signal.SIGTERM)
-        assert program.wait() == 0
 
 
 def test_a_worker_that_stood_still_serves_again_when_its_successor_does_so(folder: Path) -> None:
-    with command(folder, before=IMPATIENT) as program:
-        port = program.port()
-        before = workers_of(program, 2)
+    with serving(folder) as (program, port, before):
         first = min(before)
         with stopped(first):
             (second,) = workers_of(program, 3) - before
@@ -126,14 +129,10 @@ def test_a_worker_that_stood_still_serves_again_when_its_successor_does_so(folde
             os.kill(second, signal.SIGCONT)
         program.wait_for(f"worker process {second} goes on, and drains")
         assert workers_of(program, 2) == before
-        program.send_signal(signal.SIGTERM)
-        assert program.wait() == 0
 
 
 def test_a_worker_that_stands_still_is_replaced_with_the_others(folder: Path) -> None:
-    with command(folder, before=IMPATIENT) as program:
-        port = program.port()
-        before = workers_of(program, 2)
+    with serving(folder) as (program, port, before):
         still = min(before)
         with stopped(still):
             workers_of(program, 3)
@@ -144,14 +143,11 @@ def test_a_worker_that_stands_still_is_replaced_with_the_others(folder: Path) ->
         assert not after & before
         wait_until(lambda: health(port)[1]["ready"] == 2)
         assert "serves again" not in program.output
-        program.send_signal(signal.SIGTERM)
-        assert program.wait() == 0
 
 
 def test_a_worker_that_stands_still_may_be_killed(folder: Path) -> None:
-    with command(folder, before=IMPATIENT) as program:
-        port = program.port()
-        still = min(workers_of(program, 2))
+    with serving(folder) as (program, port, before):
+        still = min(before)
         os.kill(still, signal.SIGSTOP)
         workers_of(program, 3)
         os.kill(still, signal.SIGKILL)
@@ -159,14 +155,10 @@ def test_a_worker_that_stands_still_may_be_killed(folder: Path) -> None:
         workers_of(program, 2)
         wait_until(lambda: health(port)[1]["ready"] == 2)
         assert health(port)[1]["crashes"] == 0
-        program.send_signal(signal.SIGTERM)
-        assert program.wait() == 0
 
 
 def test_when_all_have_stood_still_nobody_is_replaced(folder: Path) -> None:
-    with command(folder, before=IMPATIENT) as program:
-        port = program.port()
-        before = workers_of(program, 2)
+    with serving(folder) as (program, port, before):
         everybody = [program.pid, *before]
         for pid in everybody:
             os.kill(pid, signal.SIGSTOP)
@@ -176,6 +168,4 @@ def test_when_all_have_stood_still_nobody_is_replaced(folder: Path) -> None:
         assert status_of(port) == "ok"
         time.sleep(3.0)
         assert workers_of(program, 2) == before
-        program.send_signal(signal.SIGTERM)
-        assert program.wait() == 0
         assert "stands still" not in program.output
