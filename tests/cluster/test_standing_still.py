@@ -138,6 +138,7 @@ def test_a_worker_that_stands_still_is_replaced_with_the_others(folder: Path) ->
             workers_of(program, 3)
             wait_until(lambda: status_of(port) == "ok")
             program.send_signal(signal.SIGHUP)
+            program.wait_for("all workers are replaced; the old ones drain")
             wait_until(lambda: children(program.pid) & before == {still})
         after = workers_of(program, 2)
         assert not after & before

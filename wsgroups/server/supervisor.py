@@ -368,6 +368,8 @@ class Supervisor:
             for slot in self._slots:
                 if not await self._replace(slot, retired):
                     break
+            else:
+                logger.info("all workers are replaced; the old ones drain")
             # Their numbers are free again before the next round needs some.
             while any(worker.code is None for worker in retired):
                 self._ended.clear()
