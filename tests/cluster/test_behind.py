@@ -120,15 +120,18 @@ async def test_who_waits_does_not_wait_for_what_comes_meanwhile(join: Join) -> N
     async def talk() -> None:
         while True:
             for _ in range(100):
-                a.send(3, bytes(1000))
+                a.send(3, bytes(10_000))  # four times what is written in a turn
             await asyncio.sleep(0)
 
     talking = asyncio.ensure_future(talk())
-    for _ in range(5):
-        await soon(a.drain())
-        assert a.backlog
-        await soon(a.sync())
-    talking.cancel()
+    try:
+        await until(lambda: a.backlog > 1 << 20)
+        for _ in range(5):
+            await soon(a.drain())
+            assert a.backlog
+            await soon(a.sync())
+    finally:
+        talking.cancel()
 
 
 class Relay:
