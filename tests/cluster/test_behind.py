@@ -134,6 +134,33 @@ async def test_who_waits_does_not_wait_for_what_comes_meanwhile(join: Join) -> N
         talking.cancel()
 
 
+async def test_who_waits_waits_for_what_goes_first_as_well(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, _from_a = await join(1)
+    await soon(a.sync())
+    session = a._writer.session
+    assert session is not None
+    publish, gate = session.publish, asyncio.Event()
+    published: list[bytes] = []
+
+    async def publish_later(payloads: list[tuple[bytes, bytes]]) -> None:
+        await gate.wait()
+        await publish(payloads)
+        await asyncio.sleep(0.05)
+        published.extend(subject for subject, _ in payloads)
+
+    monkeypatch.setattr(session, "publish", publish_later)
+    a.send(3, b"x")
+    await asyncio.sleep(0.01)  # it is in the middle of that
+    a.beat()
+    draining = asyncio.ensure_future(a.drain())
+    await asyncio.sleep(0)
+    gate.set()
+    await soon(draining)
+    assert published == [a._subject_of(3), a._everybody]
+
+
 class Relay:
     """Stands between workers and a Redis server.
 

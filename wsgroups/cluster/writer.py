@@ -150,8 +150,8 @@ class Writer:
                 await self.write_first(session)
                 if window.is_open():
                     window.add(await _publish(session, self._outbox.take(_A_WRITE)))
-                    if self.size:
-                        continue
+                if self._first or (self.size and window.is_open()):
+                    continue
                 self._is_busy = False
                 self._release_waiters()
                 await self._wake.wait()
