@@ -4,9 +4,11 @@ They look for files in the directory that they run in: `crash` and `hang`.
 """
 
 import contextlib
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.cluster.workers import health
+from tests.cluster.workers import health, workers_of
 from tests.support import Program
 
 APP = """
@@ -52,6 +54,21 @@ def command(folder: Path, *options: str, before: str = "") -> Program:
     code = f"{before}\nfrom wsgroups.command.cli import main\nmain()"
     arguments = ("-c", code, "app", "--workers=2", "--port=0", "--health-path=/health", *options)
     return Program(*arguments, cwd=folder)
+
+
+@contextlib.contextmanager
+def serving(
+    folder: Path, *options: str, before: str = ""
+) -> Iterator[tuple[Program, int, set[int]]]:
+    """Serve it, as `command`, until the end of a test.
+
+    Yields:
+        the program, its port, and the processes of its workers.
+    """
+    with command(folder, *options, before=before) as program:
+        yield program, program.port(), workers_of(program, 2)
+        program.send_signal(signal.SIGTERM)
+        assert program.wait() == 0
 
 
 def status_of(port: int) -> object:

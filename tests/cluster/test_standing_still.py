@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.supervised import command, prepared, status_of
+from tests.cluster.supervised import prepared, serving, status_of
 from tests.cluster.workers import (
     Visitor,
     children,
@@ -21,7 +21,7 @@ from tests.cluster.workers import (
     workers_of,
 )
 from tests.faults.service import Clients, wait_until
-from tests.support import PATIENCE, Program, request
+from tests.support import PATIENCE, request
 
 IMPATIENT = "import wsgroups.server.seconds as seconds\nseconds.LONG_SILENCE = 2.0\n"
 
@@ -60,15 +60,6 @@ def answers(port: int, count: int) -> list[bytes]:
         return [sock.recv(4096) for sock in socks]
 
 
-@contextmanager
-def serving(folder: Path) -> Iterator[tuple[Program, int, set[int]]]:
-    """Start two workers; gives the program, its port and their processes."""
-    with command(folder, before=IMPATIENT) as program:
-        yield program, program.port(), workers_of(program, 2)
-        program.send_signal(signal.SIGTERM)
-        assert program.wait() == 0
-
-
 def visitor_of_another(clients: Clients, workers: set[int]) -> Visitor:
     """Return a visitor of a worker that is none of these."""
     while True:
@@ -102,7 +93,7 @@ def test_while_a_worker_stands_still_another_one_answers_who_connects() -> None:
 
 
 def test_a_worker_that_goes_on_before_another_one_serves_keeps_its_sockets(folder: Path) -> None:
-    with serving(folder) as (program, port, before):
+    with serving(folder, before=IMPATIENT) as (program, port, before):
         (folder / "hang").touch()
         with stopped(min(before)):
             program.wait_for(f"worker process {min(before)} stands still")
@@ -114,7 +105,7 @@ def test_a_worker_that_goes_on_before_another_one_serves_keeps_its_sockets(folde
 
 
 def test_a_worker_that_stood_still_serves_again_when_its_successor_does_so(folder: Path) -> None:
-    with serving(folder) as (program, port, before):
+    with serving(folder, before=IMPATIENT) as (program, port, before):
         first = min(before)
         with stopped(first):
             (second,) = workers_of(program, 3) - before
@@ -132,7 +123,7 @@ def test_a_worker_that_stood_still_serves_again_when_its_successor_does_so(folde
 
 
 def test_a_worker_that_stands_still_is_replaced_with_the_others(folder: Path) -> None:
-    with serving(folder) as (program, port, before):
+    with serving(folder, before=IMPATIENT) as (program, port, before):
         still = min(before)
         with stopped(still):
             workers_of(program, 3)
@@ -147,7 +138,7 @@ def test_a_worker_that_stands_still_is_replaced_with_the_others(folder: Path) ->
 
 
 def test_a_worker_that_stands_still_may_be_killed(folder: Path) -> None:
-    with serving(folder) as (program, port, before):
+    with serving(folder, before=IMPATIENT) as (program, port, before):
         still = min(before)
         os.kill(still, signal.SIGSTOP)
         workers_of(program, 3)
@@ -159,7 +150,7 @@ def test_a_worker_that_stands_still_may_be_killed(folder: Path) -> None:
 
 
 def test_when_all_have_stood_still_nobody_is_replaced(folder: Path) -> None:
-    with serving(folder) as (program, port, before):
+    with serving(folder, before=IMPATIENT) as (program, port, before):
         everybody = [program.pid, *before]
         for pid in everybody:
             os.kill(pid, signal.SIGSTOP)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.supervised import command, prepared, status_of
+from tests.cluster.supervised import command, prepared, serving, status_of
 from tests.cluster.workers import workers_of
 from tests.faults.service import wait_until
 from tests.support import request
@@ -54,9 +54,7 @@ supervisor._BEYOND_DRAIN = 1.0
 
 @pytest.mark.parametrize("missing", [NO_PROCESS, NO_THREAD], ids=["process", "thread"])
 def test_where_no_process_can_be_had_it_is_tried_again(folder: Path, missing: str) -> None:
-    with command(folder, before=missing) as program:
-        port = program.port()
-        workers = workers_of(program, 2)
+    with serving(folder, before=missing) as (program, port, workers):
         (folder / "none_left").touch()
         os.kill(min(workers), signal.SIGKILL)
         program.wait_for(r"no worker process can be started: .* in 0\.[248] seconds")
@@ -64,17 +62,13 @@ def test_where_no_process_can_be_had_it_is_tried_again(folder: Path, missing: st
         (folder / "none_left").unlink()
         workers_of(program, 2)
         wait_until(lambda: status_of(port) == "ok")
-        program.send_signal(signal.SIGTERM)
-        assert program.wait() == 0
 
 
 @pytest.mark.parametrize("missing", [NO_PROCESS, NO_THREAD], ids=["process", "thread"])
 def test_where_no_process_can_be_had_a_restart_leaves_the_old_ones(
     folder: Path, missing: str
 ) -> None:
-    with command(folder, before=missing) as program:
-        program.port()
-        workers = workers_of(program, 2)
+    with serving(folder, before=missing) as (program, _, workers):
         (folder / "none_left").touch()
         program.send_signal(signal.SIGHUP)
         program.wait_for("no worker process can be started: .*; the old ones go on")
@@ -82,8 +76,6 @@ def test_where_no_process_can_be_had_a_restart_leaves_the_old_ones(
         (folder / "none_left").unlink()
         program.send_signal(signal.SIGHUP)
         wait_until(lambda: not workers & workers_of(program, 2))
-        program.send_signal(signal.SIGTERM)
-        assert program.wait() == 0
 
 
 @pytest.mark.parametrize("missing", [NO_PROCESS, NO_THREAD], ids=["process", "thread"])
@@ -101,9 +93,7 @@ def test_where_no_process_can_be_had_for_the_first_worker_that_is_told(
 
 
 def test_a_restart_with_a_worker_that_does_not_come_up_can_be_sent_again(folder: Path) -> None:
-    with command(folder, before=IMPATIENT) as program:
-        program.port()
-        workers = workers_of(program, 2)
+    with serving(folder, before=IMPATIENT) as (program, _, workers):
         (folder / "hang").touch()
         program.send_signal(signal.SIGHUP)
         program.wait_for(r"does not serve \d+ seconds after its start; it is killed")
@@ -112,26 +102,19 @@ def test_a_restart_with_a_worker_that_does_not_come_up_can_be_sent_again(folder:
         (folder / "hang").unlink()
         program.send_signal(signal.SIGHUP)
         wait_until(lambda: not workers & workers_of(program, 2))
-        program.send_signal(signal.SIGTERM)
-        assert program.wait() == 0
 
 
 def test_a_successor_that_does_not_come_up_is_replaced(folder: Path) -> None:
-    with command(folder, before=IMPATIENT) as program:
-        port = program.port()
+    with serving(folder, before=IMPATIENT) as (program, port, workers):
         (folder / "hang").touch()
-        os.kill(min(workers_of(program, 2)), signal.SIGKILL)
+        os.kill(min(workers), signal.SIGKILL)
         program.wait_for(r"does not serve \d+ seconds after its start; it is killed")
         (folder / "hang").unlink()
         wait_until(lambda: status_of(port) == "ok")
-        program.send_signal(signal.SIGTERM)
-        assert program.wait() == 0
 
 
 def test_an_old_worker_that_does_not_end_does_not_stop_the_next_restart(folder: Path) -> None:
-    with command(folder, "--drain-timeout=1", before=IMPATIENT) as program:
-        port = program.port()
-        workers = workers_of(program, 2)
+    with serving(folder, "--drain-timeout=1", before=IMPATIENT) as (program, port, workers):
         with socket.create_connection(("127.0.0.1", port)) as sock:
             sock.sendall(request("/hang"))
             program.wait_for("hangs")
@@ -141,22 +124,16 @@ def test_an_old_worker_that_does_not_end_does_not_stop_the_next_restart(folder: 
         assert not workers & second
         program.send_signal(signal.SIGHUP)
         wait_until(lambda: not second & workers_of(program, 2))
-        program.send_signal(signal.SIGTERM)
-        assert program.wait() == 0
 
 
 # --- health ---------------------------------------------------------------------------------
 
 
 def test_a_restart_that_repairs_a_crash_loop_is_told_by_the_health(folder: Path) -> None:
-    with command(folder) as program:
-        port = program.port()
-        workers = workers_of(program, 2)
+    with serving(folder) as (program, port, workers):
         (folder / "crash").touch()
         os.kill(max(workers), signal.SIGKILL)
         wait_until(lambda: status_of(port) == "failing")
         (folder / "crash").unlink()
         program.send_signal(signal.SIGHUP)
         wait_until(lambda: status_of(port) == "ok")
-        program.send_signal(signal.SIGTERM)
-        assert program.wait() == 0
